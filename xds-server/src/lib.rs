@@ -1,0 +1,1 @@
+//! Session placement for NVIDIA CloudXR.
