@@ -1,1 +1,4 @@
 //! Session placement for NVIDIA CloudXR.
+
+pub mod config;
+pub mod fleet;
