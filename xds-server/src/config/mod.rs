@@ -8,11 +8,22 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
+use berth_admission::{Family, PolicyConfig};
+
 use crate::fleet::{Fleet, InstanceName, InstanceSpec, PoolName, Thresholds};
+
+pub use error::{ConfigError, Fault, Problem};
+pub use field::{FieldPath, Position};
+
+mod check;
+mod error;
+mod field;
+mod raw;
+mod yaml;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -27,6 +38,7 @@ pub struct Config {
     pub tls: Tls,
     /// The proxy-wasm module.
     pub filter: Filter,
+    admission: PolicyConfig,
     /// In the order of the file; at least one.
     pub pools: Vec<Pool>,
     /// Times that hold for every pool.
@@ -76,6 +88,8 @@ pub enum WhenControlPlaneAway {
 pub struct Pool {
     /// Unique.
     pub name: PoolName,
+    /// The clients its instances serve.
+    pub family: Family,
     /// Static instances; names and addresses are unique across all pools.
     pub instances: Vec<Instance>,
     /// How their health is found out.
@@ -149,6 +163,31 @@ pub struct Timing {
 }
 
 impl Config {
+    /// Reads the configuration, and the files it names: certificate, key, key sets.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; every broken rule at once, but of a file that is no YAML or has not the
+    /// right fields only the first place.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let folder = absolute.parent().unwrap_or(&absolute);
+        let read = |path: &Path| std::fs::read(path);
+        yaml::parse(&text, folder, &read).map_err(|problems| ConfigError::Invalid {
+            path: path.to_owned(),
+            problems,
+        })
+    }
+
+    /// What admission decides by; known to compile.
+    pub fn admission_policy(&self) -> PolicyConfig {
+        self.admission.clone()
+    }
+
     /// The fleet before anything is known of it.
     pub fn fleet(&self) -> Fleet {
         Fleet::new(self.pools.iter().flat_map(|pool| {
