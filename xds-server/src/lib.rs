@@ -1,3 +1,5 @@
 //! Session placement for NVIDIA CloudXR.
 
+pub mod config;
+pub mod fleet;
 pub mod placement;
