@@ -1,1 +1,3 @@
 //! Session placement for NVIDIA CloudXR.
+
+pub mod xds;
