@@ -3,3 +3,4 @@
 pub mod config;
 pub mod fleet;
 pub mod placement;
+pub mod xds;
