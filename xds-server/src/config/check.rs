@@ -71,19 +71,15 @@ impl Check<'_> {
         let filter = self.filter(raw.filter, &root.key("filter"));
         let timing = self.timing(&raw.timing, &root.key("timing"));
         let pools = self.pools(&raw.pools, &root.key("pools"), timing.as_ref());
-        let admission = self.admission(
-            raw.admission,
-            &root.key("admission"),
-            pools.as_deref().unwrap_or_default(),
-        );
+        let admission = self.admission(raw.admission, &root.key("admission"), &raw.pools);
         Some(Config {
             xds: xds?,
             admin: admin?,
-            listeners: listeners?,
+            listeners,
             tls: tls?,
             filter: filter?,
-            admission: admission?,
-            pools: pools?,
+            admission,
+            pools,
             timing: timing?,
         })
     }
@@ -106,7 +102,7 @@ impl Check<'_> {
         Some(listen)
     }
 
-    fn listeners(&mut self, raw: &[RawListener], field: &FieldPath) -> Option<Vec<Listener>> {
+    fn listeners(&mut self, raw: &[RawListener], field: &FieldPath) -> Vec<Listener> {
         if raw.is_empty() {
             let remedy = "give Envoy a port to listen on, 443 as a rule";
             self.fault(field.clone(), Fault::Empty { remedy });
@@ -134,7 +130,7 @@ impl Check<'_> {
                 port,
             });
         }
-        Some(listeners)
+        listeners
     }
 
     fn filter(&mut self, raw: RawFilter, field: &FieldPath) -> Option<Filter> {

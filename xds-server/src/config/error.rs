@@ -46,9 +46,30 @@ pub struct Problem {
 /// What can be wrong with a field. Each says what it found and then, after a colon, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Not YAML, or not of the shape the configuration has.
-    #[error("{0}")]
-    Shape(String),
+    /// Not YAML.
+    #[error("{0}: check indentation, quotes and brackets up to here")]
+    Yaml(String),
+    /// Nothing at all.
+    #[error("the file is empty: begin with berth.example.yaml")]
+    NoDocument,
+    /// A field that means nothing.
+    #[error("is not a field of the configuration: here go {}", expected.join(", "))]
+    UnknownField {
+        /// The fields that do.
+        expected: Vec<&'static str>,
+    },
+    /// A field that cannot be left out.
+    #[error("is missing: berth.example.yaml shows what to write")]
+    MissingField,
+    /// The same field again.
+    #[error("is there already: remove one of the two")]
+    DuplicateField,
+    /// A value of another kind.
+    #[error("is of the wrong kind: write {expected}")]
+    Kind {
+        /// The right kind.
+        expected: &'static str,
+    },
     /// Nothing where something is needed.
     #[error("is empty: {remedy}")]
     Empty {

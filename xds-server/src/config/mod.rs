@@ -23,6 +23,8 @@ mod check;
 mod error;
 mod field;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 /// A valid configuration.

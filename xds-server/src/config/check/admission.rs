@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use berth_admission::{
     DefaultPools, Family, IssuerConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
@@ -7,20 +7,18 @@ use serde_json::Value;
 
 use super::{Check, DurationRule, Unique};
 use crate::config::{
-    Pool,
     error::Fault,
     field::FieldPath,
-    raw::{RawAdmission, RawIssuer},
+    raw::{RawAdmission, RawIssuer, RawPool},
 };
-use std::time::Duration;
 
 impl Check<'_> {
     pub(super) fn admission(
         &mut self,
         raw: RawAdmission,
         field: &FieldPath,
-        pools: &[Pool],
-    ) -> Option<PolicyConfig> {
+        pools: &[RawPool],
+    ) -> PolicyConfig {
         let jwks_files: Vec<PathBuf> = raw
             .issuers
             .iter()
@@ -33,24 +31,24 @@ impl Check<'_> {
         self.default_pool(native.as_deref(), Family::Native, &defaults, pools);
         self.default_pool(web.as_deref(), Family::Web, &defaults, pools);
         let config = PolicyConfig {
-            issuers: issuers?,
+            issuers,
             query_parameter: raw.query_parameter.unwrap_or_else(|| "token".to_owned()),
-            pools: pools.iter().map(policy_pool).collect(),
+            pools: pools.iter().filter_map(policy_pool).collect(),
             default_pools: DefaultPools { native, web },
             pools_claim: raw.pools_claim,
             tenant_claim: raw.tenant_claim,
         };
-        // Broken pools have been reported where they are; without them the policy would only
-        // complain of what follows from that.
+        // The policy is made of what has been checked above: after a fault there it would only
+        // say again, in other words, what follows from it.
         if self.faults.is_empty()
             && let Err(error) = Policy::compile(config.clone())
         {
             self.policy_fault(error, field, &jwks_files);
         }
-        Some(config)
+        config
     }
 
-    fn issuers(&mut self, raw: Vec<RawIssuer>, field: &FieldPath) -> Option<Vec<IssuerConfig>> {
+    fn issuers(&mut self, raw: Vec<RawIssuer>, field: &FieldPath) -> Vec<IssuerConfig> {
         if raw.is_empty() {
             let remedy = "without an issuer nobody can be admitted; `berth token --new-key ES256` makes a key set for trials";
             self.fault(field.clone(), Fault::Empty { remedy });
@@ -72,7 +70,7 @@ impl Check<'_> {
                 clock_skew_seconds,
             });
         }
-        Some(issuers)
+        issuers
     }
 
     fn jwks(&mut self, raw: &RawIssuer, field: &FieldPath) -> Option<Value> {
@@ -101,16 +99,19 @@ impl Check<'_> {
         name: Option<&str>,
         family: Family,
         field: &FieldPath,
-        pools: &[Pool],
+        pools: &[RawPool],
     ) {
         let Some(name) = name else { return };
-        let fault = match pools.iter().find(|pool| pool.name.as_str() == name) {
-            Some(pool) if pool.family == family => return,
-            Some(pool) => Fault::WrongFamily {
-                pool: name.to_owned(),
-                family: pool.family,
-            },
+        // By the names as they are written: a pool with a fault of its own is there all the same.
+        let fault = match pools.iter().find(|pool| pool.name == name) {
             None => Fault::UnknownPool(name.to_owned()),
+            Some(pool) => match pool.family.parse() {
+                Ok(other) if other != family => Fault::WrongFamily {
+                    pool: name.to_owned(),
+                    family: other,
+                },
+                _ => return,
+            },
         };
         self.fault(field.key(family.as_str()), fault);
     }
@@ -139,11 +140,11 @@ impl Check<'_> {
     }
 }
 
-fn policy_pool(pool: &Pool) -> PoolConfig {
-    PoolConfig {
-        name: pool.name.to_string(),
-        family: pool.family,
-    }
+fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
+    Some(PoolConfig {
+        name: pool.name.clone(),
+        family: pool.family.parse().ok()?,
+    })
 }
 
 const CLOCK_SKEW: DurationRule = DurationRule {

@@ -17,7 +17,7 @@ impl Check<'_> {
         raw: &[RawPool],
         field: &FieldPath,
         timing: Option<&Timing>,
-    ) -> Option<Vec<Pool>> {
+    ) -> Vec<Pool> {
         if raw.is_empty() {
             let remedy = "give at least one pool of instances";
             self.fault(field.clone(), Fault::Empty { remedy });
@@ -33,7 +33,7 @@ impl Check<'_> {
         for (index, raw) in raw.iter().enumerate() {
             pools.extend(self.pool(raw, &field.index(index), timing, &mut unique));
         }
-        Some(pools)
+        pools
     }
 
     fn pool(
