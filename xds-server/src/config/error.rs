@@ -8,8 +8,10 @@ use std::{
 use berth_admission::{Family, PolicyProblem};
 use humantime::format_duration;
 
-use super::field::{FieldPath, Position};
-use crate::fleet::NameError;
+use super::{
+    field::{FieldPath, Position},
+    name::NameError,
+};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +221,17 @@ pub enum Fault {
         path: PathBuf,
         /// What the parser says.
         error: serde_json::Error,
+    },
+    /// A key set that says too much.
+    #[error(
+        "{}: `keys[{index}]` holds a secret, and every Envoy would be sent it: replace that key, and give only the public half of the new one",
+        path.display()
+    )]
+    SecretKey {
+        /// The file.
+        path: PathBuf,
+        /// Which key of the set.
+        index: usize,
     },
     /// Keys that admission cannot work with.
     #[error("{}: `{member}`: {problem}", path.display())]

@@ -95,7 +95,7 @@ fn expected(error: &Error) -> Option<&'static str> {
         | Error::NullIntoString { .. } => Some("a single value"),
         // The only numbers and switches of the configuration.
         Error::InvalidScalar { ty: "i64", .. } => Some("a whole number"),
-        Error::InvalidScalar { ty: "bool", .. } => Some("true or false"),
+        Error::InvalidScalar { ty: "boolean", .. } => Some("true or false"),
         _ => None,
     }
 }
