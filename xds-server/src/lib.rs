@@ -3,3 +3,5 @@
 pub mod config;
 pub mod fleet;
 pub mod placement;
+pub mod probes;
+pub mod telemetry;
