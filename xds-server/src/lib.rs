@@ -5,3 +5,4 @@ pub mod fleet;
 pub mod placement;
 pub mod probes;
 pub mod telemetry;
+pub mod xds;
