@@ -1,6 +1,8 @@
 //! Session placement for NVIDIA CloudXR.
 
 pub mod admin;
+mod causes;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod controller;
@@ -11,4 +13,5 @@ pub mod probes;
 pub mod reach;
 pub mod serve;
 pub mod sessions;
+pub mod telemetry;
 pub mod xds;

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    causes::Causes,
     config::{Config, Probe, ProbeKind},
     placement::InstanceName,
 };
@@ -47,7 +48,7 @@ pub enum ProbeFailure {
         error: io::Error,
     },
     /// An HTTP request without an HTTP answer.
-    #[error("no answer to GET {url}: {error}")]
+    #[error("no answer to GET {url}: {}", Causes(error))]
     Request {
         /// What was asked.
         url: String,
@@ -163,7 +164,10 @@ async fn get(client: &Client, url: String) -> Result<(), ProbeFailure> {
             let status = response.status();
             Err(ProbeFailure::Status { url, status })
         }
-        Err(error) => Err(ProbeFailure::Request { url, error }),
+        Err(error) => {
+            let error = error.without_url();
+            Err(ProbeFailure::Request { url, error })
+        }
     }
 }
 
@@ -257,7 +261,10 @@ mod tests {
                 "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
                 Err("was answered 500 Internal Server Error"),
             ),
-            ("RTSP/1.0 200 OK\r\n\r\n", Err("no answer to GET")),
+            (
+                "RTSP/1.0 200 OK\r\n\r\n",
+                Err("invalid HTTP version parsed"),
+            ),
             ("", Err("no answer within 500ms")),
         ] {
             let (listener, address) = listen().await;
