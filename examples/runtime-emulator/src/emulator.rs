@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,9 +50,9 @@ impl Emulator {
     /// # Errors
     /// Those of binding the ports.
     pub async fn start(config: EmulatorConfig) -> io::Result<Self> {
-        let web = TcpListener::bind((config.address, config.web_port)).await?;
-        let native = TcpListener::bind((config.address, config.native_port)).await?;
-        let readiness = TcpListener::bind((config.address, config.readiness_port)).await?;
+        let web = bind(config.address, config.web_port).await?;
+        let native = bind(config.address, config.native_port).await?;
+        let readiness = bind(config.address, config.readiness_port).await?;
         let (web_address, native_address, readiness_address) = (
             web.local_addr()?,
             native.local_addr()?,
@@ -364,6 +364,11 @@ impl Drop for Entry {
     }
 }
 
+async fn bind(address: IpAddr, port: u16) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind((address, port)).await;
+    bound.map_err(|error| io::Error::new(error.kind(), format!("{address} port {port}: {error}")))
+}
+
 /// Accepts until the emulator stops or is killed, then sees what it has accepted to its end.
 async fn accept<F>(
     listener: TcpListener,
@@ -478,8 +483,9 @@ async fn pass_faults(socket: &Socket, shared: &Shared) -> Result<(), NotAdmitted
                 let _ = faults.changed().await;
             }
             Fault::HangBeforeUpgrade => tokio::select! {
-                _ = faults.changed() => {}
+                biased;
                 () = socket.departed() => return Err(NotAdmitted::Reset),
+                _ = faults.changed() => {}
             },
             Fault::None
             | Fault::RefuseConnection
