@@ -1,6 +1,6 @@
 //! Who ended a session, by what Envoy says of the stream.
 
-use crate::vm::Cause;
+use crate::session::Cause;
 
 /// What Envoy says of a stream that is over.
 #[derive(Debug)]

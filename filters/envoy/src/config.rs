@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_admission::{Policy, PolicyConfig, PolicyError};
 use serde::Deserialize;
 
-use crate::vm::WhenAway;
+use crate::session::WhenAway;
 
 /// What a root context is configured with. Its streams share it; live ones keep it when a new configuration comes.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use prost::Message;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
 
-use crate::vm::{ContextId, Token, Uptime};
+use crate::session::{ContextId, Token, Uptime};
 
 /// What the filter asks of the proxy. Calls that concern a stream concern the one that was [entered](Host::enter), or
 /// whose callback it is.

@@ -12,8 +12,8 @@ use proxy_wasm::types::Action;
 use crate::cause::{Evidence, cause};
 use crate::config::Plugin;
 use crate::host::{Headers, Host};
+use crate::session::{ContextId, Opening, Purpose, Session, SessionId, Token};
 use crate::signature::HostVerifier;
-use crate::vm::{ContextId, Opening, Purpose, Session, SessionId, Token};
 use crate::worker::{CLUSTER_HEADER, ENDPOINT_HEADER, Worker};
 
 /// The context of one stream.
@@ -168,7 +168,7 @@ impl<H: Host> Http<H> {
         };
         let host = &self.worker.host;
         let details = host.property(&["response", "code_details"]);
-        if details.as_deref() != Some(VIA_UPSTREAM) {
+        if !details.is_some_and(|details| FROM_UPSTREAM.contains(&details.as_slice())) {
             // Envoy's own reply: the local_reply_config says what it looks like.
             return Action::Continue;
         }
@@ -259,8 +259,9 @@ const ROUTES: &[u8] = b"berth/";
 /// The headers that only Berth may set begin like this.
 const OURS: &str = "x-berth-";
 
-/// Envoy's details of a response that came from the upstream.
-const VIA_UPSTREAM: &[u8] = b"via_upstream";
+/// What Envoy's details say of a response that is the upstream's and not Envoy's own; the second, where the upstream
+/// answered an upgrade with a success that is not a 101.
+const FROM_UPSTREAM: [&[u8]; 2] = [b"via_upstream", b"websocket_handshake_unsuccessful"];
 
 /// An upgrade's answer. Towards an HTTP/2 client, Envoy makes it a 200 after the filters.
 const SWITCHING_PROTOCOLS: &[u8] = b"101";

@@ -13,6 +13,7 @@ mod hex;
 mod host;
 mod http;
 mod root;
+mod session;
 mod signature;
 mod vm;
 mod wire;
@@ -24,7 +25,7 @@ use proxy_wasm::types::LogLevel;
 
 use host::Envoy;
 use root::Root;
-use vm::ContextId;
+use session::ContextId;
 use worker::Worker;
 
 thread_local! {

@@ -8,7 +8,7 @@ use proxy_wasm::types::{ContextType, LogLevel};
 use crate::config::{ConfigError, Plugin};
 use crate::host::Host;
 use crate::http::Http;
-use crate::vm::{ContextId, Token};
+use crate::session::{ContextId, Token};
 use crate::worker::{NoRandomness, Worker};
 
 /// The root context of one configuration.

@@ -7,28 +7,15 @@
 mod ended;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use berth_admission::{Owner, Reason};
+use berth_admission::Reason;
 
-pub(crate) use ended::Ended;
+use crate::session::{
+    Answer, Cause, Close, ContextId, Ended, Lease, Opening, Placement, Purpose, Refusal, Session,
+    SessionId, Token, Uptime, WhenAway,
+};
 use ended::EndedLog;
-
-/// Time since a fixed moment, which never goes back.
-pub(crate) type Uptime = Duration;
-
-/// A context of the proxy: a root or a stream. Never used again for another one within a VM.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct ContextId(pub(crate) u32);
-
-/// What the proxy calls a gRPC call that is under way.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Token(pub(crate) u32);
-
-/// 128 random bits in lower-case hexadecimal.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct SessionId(pub(crate) String);
 
 /// Who speaks: one incarnation of one VM of one proxy.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -37,91 +24,6 @@ pub(crate) struct Identity {
     pub(crate) node: String,
     /// 128 random bits in lower-case hexadecimal; empty until the VM has been configured.
     pub(crate) id: String,
-}
-
-/// Orders leases.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Fence {
-    pub(crate) term: u64,
-    pub(crate) sequence: u64,
-}
-
-/// The right to an instance, as it was granted.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Lease {
-    pub(crate) fence: Fence,
-    pub(crate) instance: String,
-}
-
-/// What is known of a session before it is placed, and does not change.
-#[derive(Clone, Debug)]
-pub(crate) struct Session {
-    pub(crate) id: SessionId,
-    pub(crate) pool: String,
-    pub(crate) owner: Owner,
-    /// Without the port; empty if the proxy does not know it.
-    pub(crate) client_address: String,
-}
-
-/// What an admitted request wants.
-#[derive(Clone, Debug)]
-pub(crate) enum Purpose {
-    /// Only to know whether it would be placed; this body says so.
-    Check { admitted_body: String },
-    /// A session.
-    Upgrade {
-        /// What to select if the instance selects no subprotocol.
-        answer_subprotocol: Option<String>,
-    },
-}
-
-/// What becomes of a request while the control plane does not answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum WhenAway {
-    /// It is asked for again at each tick, for as long as the control plane could have held it.
-    Wait,
-    /// It is refused.
-    Refuse,
-}
-
-/// An admitted request.
-#[derive(Clone, Debug)]
-pub(crate) struct Opening {
-    pub(crate) session: Session,
-    pub(crate) purpose: Purpose,
-    pub(crate) when_away: WhenAway,
-    /// How long the control plane may hold it.
-    pub(crate) hold: Duration,
-}
-
-/// Where an instance is reached.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Placement {
-    pub(crate) cluster: String,
-    pub(crate) endpoint: SocketAddr,
-}
-
-/// How an Acquire came out.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Granted(Lease, Placement),
-    Refused {
-        reason: Reason,
-        retry_after_seconds: Option<u32>,
-    },
-    /// Nobody answered, or it could not be sent.
-    Away,
-    /// What was answered cannot be read; there may be a lease.
-    Unreadable,
-}
-
-/// Who ended a session, or that it never began.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Cause {
-    Client,
-    Instance,
-    Berth,
-    NotEstablished,
 }
 
 /// What is to be done to a stream.
@@ -135,13 +37,6 @@ pub(crate) enum Act {
     Refuse(ContextId, Refusal),
     /// End the session.
     Reset(ContextId),
-}
-
-/// Why a request is refused, and when it is worth trying again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Refusal {
-    pub(crate) reason: Reason,
-    pub(crate) retry_after_seconds: Option<u32>,
 }
 
 /// An Acquire to send.
@@ -171,13 +66,6 @@ pub(crate) struct Standing<'a> {
     pub(crate) session: &'a Session,
     pub(crate) lease: Option<&'a Lease>,
     pub(crate) established: bool,
-}
-
-/// An order of the control plane to end a session.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Close {
-    pub(crate) session: SessionId,
-    pub(crate) reason: String,
 }
 
 /// What a gRPC call was for.
@@ -235,15 +123,15 @@ struct LastSync {
 struct Stream {
     opening: Opening,
     opened_at: Uptime,
+    /// Its Acquire that is under way; still so if we answer the request in the meantime.
+    call: Option<Token>,
     phase: Phase,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Its Acquire is to be sent, for the first time or again.
-    Waiting,
-    /// Its Acquire is under way.
-    Asking(Token),
+    /// Not granted yet. Its Acquire is to be sent unless one is under way.
+    Pending,
     /// Granted and on its way to the instance.
     Placed(Lease),
     /// The 101 was seen.
@@ -259,7 +147,7 @@ enum Phase {
 impl Phase {
     const fn lease(&self) -> Option<&Lease> {
         match self {
-            Self::Waiting | Self::Asking(_) => None,
+            Self::Pending => None,
             Self::Placed(lease) | Self::Live(lease) => Some(lease),
             Self::Closing { lease, .. } => lease.as_ref(),
         }
@@ -267,7 +155,7 @@ impl Phase {
 
     const fn established(&self) -> bool {
         match self {
-            Self::Waiting | Self::Asking(_) | Self::Placed(_) => false,
+            Self::Pending | Self::Placed(_) => false,
             Self::Live(_) => true,
             Self::Closing { established, .. } => *established,
         }
@@ -285,6 +173,11 @@ impl Phase {
 impl Stream {
     const fn is_check(&self) -> bool {
         matches!(self.opening.purpose, Purpose::Check { .. })
+    }
+
+    /// Whether its Acquire is to be sent, for the first time or again.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Pending) && self.call.is_none()
     }
 
     /// When the control plane can no longer be holding the request.
@@ -308,7 +201,8 @@ impl Vm {
         let stream = Stream {
             opening,
             opened_at: now,
-            phase: Phase::Waiting,
+            call: None,
+            phase: Phase::Pending,
         };
         if !stream.is_check() {
             let session = stream.opening.session.id.clone();
@@ -320,9 +214,9 @@ impl Vm {
     /// The stream's Acquire, if it is to be sent; it is under a new number each time.
     pub(crate) fn acquire(&mut self, context: ContextId, now: Uptime) -> Option<Acquire<'_>> {
         let stream = self.streams.get(&context)?;
-        let Phase::Waiting = stream.phase else {
+        if !stream.is_waiting() {
             return None;
-        };
+        }
         self.sequence += 1;
         Some(Acquire {
             vm: &self.identity,
@@ -336,14 +230,20 @@ impl Vm {
     /// The stream's Acquire was sent.
     pub(crate) fn acquire_sent(&mut self, context: ContextId, token: Token) {
         if let Some(stream) = self.streams.get_mut(&context) {
-            stream.phase = Phase::Asking(token);
+            stream.call = Some(token);
             self.calls.insert(token, Call::Acquire(context));
         }
     }
 
     /// What the answered call was for. `None`: nobody waits for it any more.
     pub(crate) fn take_call(&mut self, token: Token) -> Option<Call> {
-        self.calls.remove(&token)
+        let call = self.calls.remove(&token)?;
+        if let Call::Acquire(context) = call
+            && let Some(stream) = self.streams.get_mut(&context)
+        {
+            stream.call = None;
+        }
+        Some(call)
     }
 
     /// The stream's Acquire came out like this.
@@ -355,7 +255,7 @@ impl Vm {
     ) -> Option<Act> {
         let stream = self.streams.get_mut(&context)?;
         match (&mut stream.phase, answer) {
-            (Phase::Waiting | Phase::Asking(_), Answer::Granted(lease, placement)) => {
+            (Phase::Pending, Answer::Granted(lease, placement)) => {
                 if let Purpose::Check { admitted_body } = &mut stream.opening.purpose {
                     let body = std::mem::take(admitted_body);
                     self.forget(context);
@@ -365,7 +265,7 @@ impl Vm {
                 Some(Act::Place(context, placement))
             }
             (
-                Phase::Waiting | Phase::Asking(_),
+                Phase::Pending,
                 Answer::Refused {
                     reason,
                     retry_after_seconds,
@@ -379,14 +279,11 @@ impl Vm {
                 };
                 Some(Act::Refuse(context, refusal))
             }
-            (phase @ (Phase::Waiting | Phase::Asking(_)), Answer::Away) => {
-                *phase = Phase::Waiting;
+            (Phase::Pending, Answer::Away) => {
                 let waits = stream.opening.when_away == WhenAway::Wait && now < stream.held_until();
                 (!waits).then(|| self.give_up(context, AWAY))
             }
-            (Phase::Waiting | Phase::Asking(_), Answer::Unreadable) => {
-                Some(self.give_up(context, INTERNAL))
-            }
+            (Phase::Pending, Answer::Unreadable) => Some(self.give_up(context, INTERNAL)),
             // A grant for a stream that is ending: its end says which lease it ends.
             (Phase::Closing { lease, .. }, Answer::Granted(granted, _)) => {
                 *lease = Some(granted);
@@ -438,7 +335,7 @@ impl Vm {
             session: stream.opening.session.id.clone(),
             fence: stream.phase.lease().map(|lease| lease.fence),
             cause: match stream.phase {
-                Phase::Waiting | Phase::Asking(_) | Phase::Placed(_) => Cause::NotEstablished,
+                Phase::Pending | Phase::Placed(_) => Cause::NotEstablished,
                 Phase::Live(_) => cause,
                 Phase::Closing { cause, .. } => cause,
             },
@@ -458,7 +355,7 @@ impl Vm {
             return;
         };
         self.contexts.remove(&stream.opening.session.id);
-        if let Phase::Asking(token) = stream.phase {
+        if let Some(token) = stream.call {
             self.calls.remove(&token);
         }
     }
@@ -468,7 +365,7 @@ impl Vm {
         let waiting = self
             .streams
             .iter()
-            .filter(|(_, stream)| matches!(stream.phase, Phase::Waiting));
+            .filter(|(_, stream)| stream.is_waiting());
         let (overdue, acquires): (Vec<_>, Vec<_>) =
             waiting.partition(|(_, stream)| now >= stream.held_until());
         let acquires = acquires.into_iter().map(|(context, _)| *context).collect();
@@ -565,7 +462,7 @@ impl Vm {
         let context = *self.contexts.get(&close.session)?;
         let stream = self.streams.get_mut(&context)?;
         let act = match stream.phase {
-            Phase::Waiting | Phase::Asking(_) | Phase::Placed(_) => {
+            Phase::Pending | Phase::Placed(_) => {
                 let reason = Reason::from_label(&close.reason).unwrap_or(Reason::NoInstance);
                 let refusal = Refusal {
                     reason,

@@ -6,10 +6,8 @@ use berth_admission::{Owner, Reason};
 use berth_proto::session::v1 as proto;
 use prost::Message;
 
-use crate::vm::{
-    Acquire, Answer, Cause, Close, Ended, Fence, Identity, Lease, Placement, Report, SessionId,
-    Standing,
-};
+use crate::session::{Answer, Cause, Close, Ended, Fence, Lease, Placement, SessionId};
+use crate::vm::{Acquire, Identity, Report, Standing};
 
 /// The service that places sessions.
 pub(crate) const SERVICE: &str = "berth.session.v1.Sessions";

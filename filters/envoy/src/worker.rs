@@ -9,10 +9,10 @@ use proxy_wasm::types::LogLevel;
 use crate::config::ControlPlane;
 use crate::hex::hex;
 use crate::host::{GrpcCall, Headers, Host};
-use crate::vm::{
-    Act, Answer, Call, Cause, ContextId, Identity, Opening, Placement, Purpose, Refusal, SessionId,
-    Token, Vm,
+use crate::session::{
+    Answer, Cause, ContextId, Opening, Placement, Purpose, Refusal, SessionId, Token,
 };
+use crate::vm::{Act, Call, Identity, Vm};
 use crate::wire;
 
 /// One VM and its proxy.
@@ -42,7 +42,10 @@ impl<H: Host> Worker<H> {
             return Ok(());
         }
         let id = hex(&self.host.random().ok_or(NoRandomness)?);
-        let node = self.host.property(&["node", "id"]).unwrap_or_default();
+        let node = self
+            .host
+            .property(&["xds", "node", "id"])
+            .unwrap_or_default();
         let node = String::from_utf8_lossy(&node).into_owned();
         self.with(|vm| vm.identify(Identity { node, id }));
         Ok(())

@@ -1,15 +1,6 @@
 use std::collections::VecDeque;
 
-use super::{Cause, Fence, SessionId};
-
-/// A session that is over.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Ended {
-    pub(crate) session: SessionId,
-    /// `None` if it ended before it was known to be granted anything.
-    pub(crate) fence: Option<Fence>,
-    pub(crate) cause: Cause,
-}
+use crate::session::Ended;
 
 /// The ends that the control plane has not yet answered for, oldest first. Each has a number, one more than the one
 /// before it.
@@ -55,3 +46,47 @@ const KEPT: usize = 100_000;
 
 /// At some 70 bytes each on the wire, well below the 4 MiB that gRPC servers accept by default.
 const IN_ONE_MESSAGE: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Cause, SessionId};
+
+    fn ended(number: usize) -> Ended {
+        Ended {
+            session: SessionId(number.to_string()),
+            fence: None,
+            cause: Cause::Client,
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_one_message_takes_only_so_many() {
+        let mut log = EndedLog::default();
+        for number in 0..KEPT + 5 {
+            log.push(ended(number));
+        }
+        assert_eq!(log.entries.len(), KEPT);
+        let (oldest, below) = log.oldest();
+        assert_eq!(oldest.first(), Some(&&ended(5)));
+        assert_eq!(oldest.len(), IN_ONE_MESSAGE);
+
+        log.told(below);
+        let (oldest, _) = log.oldest();
+        assert_eq!(oldest.first(), Some(&&ended(5 + IN_ONE_MESSAGE)));
+    }
+
+    #[test]
+    fn what_was_dropped_in_between_is_not_taken_for_what_was_told() {
+        let mut log = EndedLog::default();
+        log.push(ended(0));
+        let (_, below) = log.oldest();
+        for number in 1..=KEPT {
+            log.push(ended(number));
+        }
+        log.told(below);
+        assert_eq!(log.oldest().0.first(), Some(&&ended(1)));
+        log.told(u64::MAX);
+        assert!(log.is_empty());
+    }
+}
