@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Admission of CloudXR signaling requests: credentials in, verdict out.
+//!
+//! Pure: no I/O, no clock, no randomness; the time and the signature check are arguments. The same code decides inside
+//! an Envoy worker (wasm32-wasip1) and natively. Total: whatever bytes a client sends, [`admit`] answers, cannot panic,
+//! and allocates no more than a small multiple of what it was given.
+
+mod admit;
+mod policy;
+mod reason;
+mod request;
+mod signature;
+mod verdict;
+
+pub use admit::admit;
+pub use policy::{
+    DefaultPools, Family, IssuerConfig, Policy, PolicyConfig, PolicyError, PolicyProblem,
+    PoolConfig, UnknownFamily,
+};
+pub use reason::Reason;
+pub use request::{Request, UnixSeconds};
+pub use signature::{Algorithm, PublicKey, VerifyError, VerifySignature, ecdsa_signature_to_der};
+pub use verdict::{Admission, Kind, Owner, UpstreamEdits, Verdict, admitted_body, refusal_body};

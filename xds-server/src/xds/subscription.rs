@@ -1,0 +1,1 @@
+//! What one client wants of one resource type, and what it is known to have.
