@@ -1,21 +1,28 @@
 //! Admission of CloudXR signaling requests: credentials in, verdict out.
 //!
-//! Pure: no I/O, no clock, no randomness; the time and the signature check are arguments. The same code decides inside
-//! an Envoy worker (wasm32-wasip1) and natively. Total: whatever bytes a client sends, [`admit`] answers, cannot panic,
-//! and allocates no more than a small multiple of what it was given.
+//! Pure: no I/O, no clock, no randomness; the time and the signature check are arguments. The same
+//! code decides inside an Envoy worker (wasm32-wasip1) and natively. Total: whatever bytes a client
+//! sends, [`admit`] answers, cannot panic, and allocates no more than a small multiple of what it
+//! was given.
 
 mod admit;
+mod config;
+mod credential;
+mod json;
+mod jwk;
+mod jwt;
+mod path;
 mod policy;
 mod reason;
 mod request;
 mod signature;
+mod subprotocol;
 mod verdict;
 
 pub use admit::admit;
-pub use policy::{
-    DefaultPools, Family, IssuerConfig, Policy, PolicyConfig, PolicyError, PolicyProblem,
-    PoolConfig, UnknownFamily,
-};
+pub use config::{DefaultPools, Family, IssuerConfig, PolicyConfig, PoolConfig, UnknownFamily};
+pub use jwk::KeyProblem;
+pub use policy::{Policy, PolicyError, PolicyProblem};
 pub use reason::Reason;
 pub use request::{Request, UnixSeconds};
 pub use signature::{Algorithm, PublicKey, VerifyError, VerifySignature, ecdsa_signature_to_der};

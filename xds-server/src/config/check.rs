@@ -7,7 +7,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -15,9 +14,9 @@ use super::{
     Config, Filter, Listener, Timing, WhenControlPlaneAway,
     error::Fault,
     field::FieldPath,
+    name::NameError,
     raw::{RawConfig, RawEndpoint, RawFilter, RawListener, RawTiming},
 };
-use crate::fleet::NameError;
 
 mod admission;
 mod pools;
@@ -52,8 +51,8 @@ pub(super) fn check(
 impl Check<'_> {
     fn config(&mut self, raw: RawConfig) -> Option<Config> {
         let root = FieldPath::default();
-        let xds = self.endpoint(&raw.xds, &root.key("xds"), DEFAULT_XDS);
-        let admin = self.endpoint(&raw.admin, &root.key("admin"), DEFAULT_ADMIN);
+        let xds = self.endpoint(raw.xds, &root.key("xds"), DEFAULT_XDS);
+        let admin = self.endpoint(raw.admin, &root.key("admin"), DEFAULT_ADMIN);
         if let (Some(xds), Some(admin)) = (xds, admin)
             && xds == admin
         {
@@ -69,31 +68,28 @@ impl Check<'_> {
         let listeners = self.listeners(&raw.listeners, &root.key("listeners"));
         let tls = self.tls(&raw.tls, &root.key("tls"));
         let filter = self.filter(raw.filter, &root.key("filter"));
-        let timing = self.timing(&raw.timing, &root.key("timing"));
+        let timing = self.timing(raw.timing, &root.key("timing"));
         let pools = self.pools(&raw.pools, &root.key("pools"), timing.as_ref());
-        let admission = self.admission(
-            raw.admission,
-            &root.key("admission"),
-            pools.as_deref().unwrap_or_default(),
-        );
+        let admission = self.admission(raw.admission, &root.key("admission"), &raw.pools);
         Some(Config {
             xds: xds?,
             admin: admin?,
-            listeners: listeners?,
+            listeners,
             tls: tls?,
             filter: filter?,
-            admission: admission?,
-            pools: pools?,
+            admission,
+            pools,
             timing: timing?,
         })
     }
 
     fn endpoint(
         &mut self,
-        raw: &RawEndpoint,
+        raw: Option<RawEndpoint>,
         field: &FieldPath,
         default: SocketAddr,
     ) -> Option<SocketAddr> {
+        let raw = raw.unwrap_or_default();
         let field = field.key("listen");
         let listen = match &raw.listen {
             Some(text) => self.socket_address(text, &field)?,
@@ -106,7 +102,7 @@ impl Check<'_> {
         Some(listen)
     }
 
-    fn listeners(&mut self, raw: &[RawListener], field: &FieldPath) -> Option<Vec<Listener>> {
+    fn listeners(&mut self, raw: &[RawListener], field: &FieldPath) -> Vec<Listener> {
         if raw.is_empty() {
             let remedy = "give Envoy a port to listen on, 443 as a rule";
             self.fault(field.clone(), Fault::Empty { remedy });
@@ -134,7 +130,7 @@ impl Check<'_> {
                 port,
             });
         }
-        Some(listeners)
+        listeners
     }
 
     fn filter(&mut self, raw: RawFilter, field: &FieldPath) -> Option<Filter> {
@@ -157,7 +153,8 @@ impl Check<'_> {
         })
     }
 
-    fn timing(&mut self, raw: &RawTiming, field: &FieldPath) -> Option<Timing> {
+    fn timing(&mut self, raw: Option<RawTiming>, field: &FieldPath) -> Option<Timing> {
+        let raw = raw.unwrap_or_default();
         let tick = self.duration(raw.tick.as_deref(), &field.key("tick"), &TICK);
         let handshake_timeout = self.duration(
             raw.handshake_timeout.as_deref(),
@@ -217,8 +214,13 @@ impl Check<'_> {
         port
     }
 
-    fn name<N: FromStr<Err = NameError>>(&mut self, text: &str, field: &FieldPath) -> Option<N> {
-        match text.parse() {
+    fn name<N>(
+        &mut self,
+        text: &str,
+        field: &FieldPath,
+        parse: fn(&str) -> Result<N, NameError>,
+    ) -> Option<N> {
+        match parse(text) {
             Ok(name) => Some(name),
             Err(error) => {
                 let value = text.to_owned();

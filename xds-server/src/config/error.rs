@@ -8,8 +8,10 @@ use std::{
 use berth_admission::{Family, PolicyProblem};
 use humantime::format_duration;
 
-use super::field::{FieldPath, Position};
-use crate::fleet::NameError;
+use super::{
+    field::{FieldPath, Position},
+    name::NameError,
+};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +48,30 @@ pub struct Problem {
 /// What can be wrong with a field. Each says what it found and then, after a colon, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Not YAML, or not of the shape the configuration has.
-    #[error("{0}")]
-    Shape(String),
+    /// Not YAML.
+    #[error("{0}: check indentation, quotes and brackets up to here")]
+    Yaml(String),
+    /// Nothing at all.
+    #[error("the file is empty: begin with berth.example.yaml")]
+    NoDocument,
+    /// A field that means nothing.
+    #[error("is not a field of the configuration: here go {}", expected.join(", "))]
+    UnknownField {
+        /// The fields that do.
+        expected: Vec<&'static str>,
+    },
+    /// A field that cannot be left out.
+    #[error("is missing: berth.example.yaml shows what to write")]
+    MissingField,
+    /// The same field again.
+    #[error("is there already: remove one of the two")]
+    DuplicateField,
+    /// A value of another kind.
+    #[error("is of the wrong kind: write {expected}")]
+    Kind {
+        /// The right kind.
+        expected: &'static str,
+    },
     /// Nothing where something is needed.
     #[error("is empty: {remedy}")]
     Empty {
@@ -198,6 +221,17 @@ pub enum Fault {
         path: PathBuf,
         /// What the parser says.
         error: serde_json::Error,
+    },
+    /// A key set that says too much.
+    #[error(
+        "{}: `keys[{index}]` holds a secret, and every Envoy would be sent it: replace that key, and give only the public half of the new one",
+        path.display()
+    )]
+    SecretKey {
+        /// The file.
+        path: PathBuf,
+        /// Which key of the set.
+        index: usize,
     },
     /// Keys that admission cannot work with.
     #[error("{}: `{member}`: {problem}", path.display())]

@@ -12,17 +12,24 @@ use std::{
     time::Duration,
 };
 
-use berth_admission::{Family, PolicyConfig};
+use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 
-use crate::fleet::{Fleet, InstanceName, InstanceSpec, PoolName, Thresholds};
+use crate::{
+    fleet::{Fleet, InstanceSpec, Thresholds},
+    placement::{InstanceName, PoolName, PoolPolicy},
+};
 
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
+pub use name::NameError;
 
 mod check;
 mod error;
 mod field;
+mod name;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 /// A valid configuration.
@@ -84,7 +91,7 @@ pub enum WhenControlPlaneAway {
 }
 
 /// Instances that are interchangeable for a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Pool {
     /// Unique.
     pub name: PoolName,
@@ -94,16 +101,8 @@ pub struct Pool {
     pub instances: Vec<Instance>,
     /// How their health is found out.
     pub probe: Probe,
-    /// What becomes of a user's second session while the first is live.
-    pub second_device: SecondDevice,
-    /// How long a lease waits for its client after that went away.
-    pub resume_window: Duration,
-    /// The pause between a session's end and the next grant of its instance.
-    pub settle: Duration,
-    /// How long a request waits for an instance when none is free.
-    pub hold: Duration,
-    /// When a lease is given up whose proxy fell silent.
-    pub orphan_after: Duration,
+    /// The rules of its leases.
+    pub policy: PoolPolicy,
 }
 
 /// One CloudXR server instance.
@@ -142,17 +141,6 @@ pub enum ProbeKind {
     },
 }
 
-/// What becomes of a user's second session while the first is live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecondDevice {
-    /// It is refused.
-    Refuse,
-    /// The first is closed for it.
-    TakeOver,
-    /// Both have an instance.
-    Allow,
-}
-
 /// Times that hold for every pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
@@ -181,6 +169,14 @@ impl Config {
             path: path.to_owned(),
             problems,
         })
+    }
+
+    /// The keys in the issuers' sets that admission cannot use and therefore ignores (RFC 7517,
+    /// section 5): worth a warning.
+    pub fn ignored_keys(&self) -> Vec<PolicyError> {
+        Policy::compile(self.admission_policy())
+            .map(|policy| policy.ignored_keys().to_vec())
+            .unwrap_or_default()
     }
 
     /// What admission decides by; known to compile.

@@ -1,6 +1,7 @@
 //! The file's shape and nothing else: what may be written where, and what may be left out.
 //! Values that have rules are still text or wide numbers here, so that every broken rule of a
-//! file can be reported, not only the first.
+//! file can be reported, not only the first. A section all of whose fields have defaults may be
+//! left empty too, as it is once its last line has been commented out.
 
 use std::path::PathBuf;
 
@@ -9,17 +10,14 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
-    #[serde(default)]
-    pub(super) xds: RawEndpoint,
-    #[serde(default)]
-    pub(super) admin: RawEndpoint,
+    pub(super) xds: Option<RawEndpoint>,
+    pub(super) admin: Option<RawEndpoint>,
     pub(super) listeners: Vec<RawListener>,
     pub(super) tls: RawTls,
     pub(super) filter: RawFilter,
     pub(super) admission: RawAdmission,
     pub(super) pools: Vec<RawPool>,
-    #[serde(default)]
-    pub(super) timing: RawTiming,
+    pub(super) timing: Option<RawTiming>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,8 +57,7 @@ pub(super) struct RawAdmission {
     pub(super) query_parameter: Option<String>,
     pub(super) pools_claim: Option<String>,
     pub(super) tenant_claim: Option<String>,
-    #[serde(default)]
-    pub(super) default_pools: RawDefaultPools,
+    pub(super) default_pools: Option<RawDefaultPools>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,8 +83,7 @@ pub(super) struct RawPool {
     pub(super) name: String,
     pub(super) family: String,
     pub(super) instances: Vec<RawInstance>,
-    #[serde(default)]
-    pub(super) probe: RawProbe,
+    pub(super) probe: Option<RawProbe>,
     pub(super) second_device: Option<String>,
     pub(super) resume_window: Option<String>,
     pub(super) settle: Option<String>,

@@ -47,13 +47,55 @@ fn read_shape(text: &str) -> Result<RawConfig, Box<Problem>> {
     .map_err(|error| Box::new(shape(field, &error)))
 }
 
+/// What the library says, in terms of the file.
 fn shape(field: FieldPath, error: &Error) -> Problem {
     let error = error.without_snippet();
     let position = error.location().and_then(Position::new);
-    let message = DefaultMessageFormatter.format_message(error);
+    let (field, fault) = match error {
+        Error::Eof { .. } => (field, Fault::NoDocument),
+        // The path ends at the unknown field already.
+        Error::SerdeUnknownField { expected, .. } => {
+            let expected = expected.clone();
+            (field, Fault::UnknownField { expected })
+        }
+        Error::SerdeMissingField { field: name, .. } => (field.key(name), Fault::MissingField),
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            (field.key(key), Fault::DuplicateField)
+        }
+        _ => match expected(error) {
+            Some(expected) => (field, Fault::Kind { expected }),
+            None => {
+                let message = DefaultMessageFormatter.format_message(error);
+                (field, Fault::Yaml(message.into_owned()))
+            }
+        },
+    };
     Problem {
         position: position.unwrap_or(Position { line: 1, column: 1 }),
         field,
-        fault: Fault::Shape(message.into_owned()),
+        fault,
+    }
+}
+
+/// For a value of the wrong kind, the right one.
+fn expected(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Unexpected {
+            expected: "sequence start",
+            ..
+        } => Some("a list"),
+        Error::Unexpected {
+            expected: "mapping start",
+            ..
+        } => Some("fields with values, `{}` if all are left out"),
+        Error::Unexpected {
+            expected: "string scalar",
+            ..
+        }
+        | Error::NullIntoString { .. } => Some("a single value"),
+        // The only numbers and switches of the configuration.
+        Error::InvalidScalar { ty: "i64", .. } => Some("a whole number"),
+        Error::InvalidScalar { ty: "boolean", .. } => Some("true or false"),
+        _ => None,
     }
 }

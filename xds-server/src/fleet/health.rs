@@ -1,4 +1,6 @@
-use std::{fmt, num::NonZeroU32, time::Instant};
+use std::{fmt, num::NonZeroU32};
+
+use crate::placement::Time;
 
 /// What is known of an instance's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +48,7 @@ pub struct Thresholds {
 pub(super) struct Monitor {
     thresholds: Thresholds,
     health: Health,
-    since: Option<Instant>,
+    since: Option<Time>,
     /// Results in a row that speak against `health`.
     contrary: u32,
 }
@@ -65,12 +67,12 @@ impl Monitor {
         self.health
     }
 
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(super) fn since(&self) -> Option<Time> {
         self.since
     }
 
     /// Takes in a result; the health before and after if it changed.
-    pub(super) fn record(&mut self, ok: bool, now: Instant) -> Option<(Health, Health)> {
+    pub(super) fn record(&mut self, ok: bool, now: Time) -> Option<(Health, Health)> {
         let (to, needed) = match (self.health, ok) {
             (Health::Up, true) | (Health::Down, false) => {
                 self.contrary = 0;

@@ -4,13 +4,13 @@
 //! Whether an instance is leased is `placement`'s business. This module only answers whether an
 //! instance may be given to anybody new: it may while it is up and not draining.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 pub use health::{Health, Thresholds};
-pub use name::{InstanceName, NameError, PoolName};
+
+use crate::placement::{InstanceName, PoolName, Time};
 
 mod health;
-mod name;
 #[cfg(test)]
 mod tests;
 
@@ -107,7 +107,7 @@ impl Fleet {
 
     /// Takes in one result of a probe. A result for an instance that is not in the fleet changes
     /// nothing: its probe may have been under way when it was removed.
-    pub fn handle_probe(&mut self, name: &InstanceName, ok: bool, now: Instant) -> Option<Change> {
+    pub fn handle_probe(&mut self, name: &InstanceName, ok: bool, now: Time) -> Option<Change> {
         let instance = self.instances.get_mut(name)?;
         let (from, to) = instance.monitor.record(ok, now)?;
         Some(Change {
@@ -158,7 +158,7 @@ impl Instance {
     }
 
     /// When its health became what it is; `None` before the first change.
-    pub fn health_since(&self) -> Option<Instant> {
+    pub fn health_since(&self) -> Option<Time> {
         self.monitor.since()
     }
 

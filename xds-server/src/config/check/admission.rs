@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use berth_admission::{
     DefaultPools, Family, IssuerConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
@@ -7,50 +7,56 @@ use serde_json::Value;
 
 use super::{Check, DurationRule, Unique};
 use crate::config::{
-    Pool,
     error::Fault,
     field::FieldPath,
-    raw::{RawAdmission, RawIssuer},
+    raw::{RawAdmission, RawDefaultPools, RawIssuer, RawPool},
 };
-use std::time::Duration;
 
 impl Check<'_> {
     pub(super) fn admission(
         &mut self,
         raw: RawAdmission,
         field: &FieldPath,
-        pools: &[Pool],
-    ) -> Option<PolicyConfig> {
-        let jwks_files: Vec<PathBuf> = raw
-            .issuers
-            .iter()
-            .map(|issuer| self.absolute(&issuer.jwks_file))
-            .collect();
+        pools: &[RawPool],
+    ) -> PolicyConfig {
         let issuers = self.issuers(raw.issuers, &field.key("issuers"));
-        let native = raw.default_pools.native;
-        let web = raw.default_pools.web;
+        let RawDefaultPools { native, web } = raw.default_pools.unwrap_or_default();
         let defaults = field.key("default_pools");
         self.default_pool(native.as_deref(), Family::Native, &defaults, pools);
         self.default_pool(web.as_deref(), Family::Web, &defaults, pools);
         let config = PolicyConfig {
-            issuers: issuers?,
-            query_parameter: raw.query_parameter.unwrap_or_else(|| "token".to_owned()),
-            pools: pools.iter().map(policy_pool).collect(),
+            issuers,
+            query_parameter: raw
+                .query_parameter
+                .unwrap_or_else(|| DEFAULT_QUERY_PARAMETER.to_owned()),
+            pools: pools.iter().filter_map(policy_pool).collect(),
             default_pools: DefaultPools { native, web },
             pools_claim: raw.pools_claim,
             tenant_claim: raw.tenant_claim,
         };
-        // Broken pools have been reported where they are; without them the policy would only
-        // complain of what follows from that.
-        if self.faults.is_empty()
-            && let Err(error) = Policy::compile(config.clone())
-        {
-            self.policy_fault(error, field, &jwks_files);
+        // The policy's own check stops at the first fault, so it is asked about one part at a
+        // time, the others replaced by what it has nothing to say of.
+        let fields = PolicyConfig {
+            issuers: Vec::new(),
+            query_parameter: config.query_parameter.clone(),
+            pools_claim: config.pools_claim.clone(),
+            tenant_claim: config.tenant_claim.clone(),
+            ..blank_policy()
+        };
+        let whole = self.faults.is_empty().then(|| config.clone());
+        for part in std::iter::once(fields).chain(whole) {
+            if let Err(PolicyError { field: at, problem }) = Policy::compile(part)
+                && at != "issuers"
+            {
+                let Ok(below) = at.parse();
+                self.fault(field.join(&below), Fault::Policy(problem));
+                break;
+            }
         }
-        Some(config)
+        config
     }
 
-    fn issuers(&mut self, raw: Vec<RawIssuer>, field: &FieldPath) -> Option<Vec<IssuerConfig>> {
+    fn issuers(&mut self, raw: Vec<RawIssuer>, field: &FieldPath) -> Vec<IssuerConfig> {
         if raw.is_empty() {
             let remedy = "without an issuer nobody can be admitted; `berth token --new-key ES256` makes a key set for trials";
             self.fault(field.clone(), Fault::Empty { remedy });
@@ -65,26 +71,36 @@ impl Check<'_> {
             let (Some(jwks), Some(clock_skew_seconds)) = (jwks, skew) else {
                 continue;
             };
-            issuers.push(IssuerConfig {
+            let path = self.absolute(&raw.jwks_file);
+            let issuer = IssuerConfig {
                 issuer: raw.issuer,
                 audiences: raw.audiences,
                 jwks,
                 clock_skew_seconds,
-            });
+            };
+            let alone = PolicyConfig {
+                issuers: vec![issuer.clone()],
+                ..blank_policy()
+            };
+            if let Err(error) = Policy::compile(alone) {
+                self.issuer_fault(error, &field, path);
+            }
+            issuers.push(issuer);
         }
-        Some(issuers)
+        issuers
     }
 
     fn jwks(&mut self, raw: &RawIssuer, field: &FieldPath) -> Option<Value> {
         let content = self.file(&raw.jwks_file, field)?;
+        let path = self.absolute(&raw.jwks_file);
         match serde_json::from_slice(&content) {
-            Ok(jwks) => Some(jwks),
-            Err(error) => {
-                let path = self.absolute(&raw.jwks_file);
-                self.fault(field.clone(), Fault::Json { path, error });
-                None
-            }
+            Ok(jwks) => match secret_key(&jwks) {
+                None => return Some(jwks),
+                Some(index) => self.fault(field.clone(), Fault::SecretKey { path, index }),
+            },
+            Err(error) => self.fault(field.clone(), Fault::Json { path, error }),
         }
+        None
     }
 
     fn clock_skew(&mut self, text: Option<&str>, field: &FieldPath) -> Option<u64> {
@@ -101,50 +117,75 @@ impl Check<'_> {
         name: Option<&str>,
         family: Family,
         field: &FieldPath,
-        pools: &[Pool],
+        pools: &[RawPool],
     ) {
         let Some(name) = name else { return };
-        let fault = match pools.iter().find(|pool| pool.name.as_str() == name) {
-            Some(pool) if pool.family == family => return,
-            Some(pool) => Fault::WrongFamily {
-                pool: name.to_owned(),
-                family: pool.family,
-            },
+        // By the names as they are written: a pool with a fault of its own is there all the same.
+        let fault = match pools.iter().find(|pool| pool.name == name) {
             None => Fault::UnknownPool(name.to_owned()),
+            Some(pool) => match pool.family.parse() {
+                Ok(other) if other != family => Fault::WrongFamily {
+                    pool: name.to_owned(),
+                    family: other,
+                },
+                _ => return,
+            },
         };
         self.fault(field.key(family.as_str()), fault);
     }
 
-    /// Says what the policy's own check found, in the words of the file: there a key set is a
-    /// file of its own, and a path into it ends at the field that names the file.
-    fn policy_fault(&mut self, error: PolicyError, admission: &FieldPath, jwks_files: &[PathBuf]) {
+    /// Says what the policy's own check found wrong with an issuer, in the words of the file: there
+    /// a key set is a file of its own, and a path into it ends at the field that names the file.
+    fn issuer_fault(&mut self, error: PolicyError, issuer: &FieldPath, jwks_file: PathBuf) {
         let PolicyError { field, problem } = error;
-        let in_jwks = jwks_files.iter().enumerate().find_map(|(index, path)| {
-            let issuer = format!("issuers[{index}].");
-            let member = field.strip_prefix(&issuer)?;
-            member.starts_with("jwks").then_some((index, path, member))
-        });
-        if let Some((index, path, member)) = in_jwks {
-            let field = admission.key("issuers").index(index).key("jwks_file");
+        let below = field.strip_prefix("issuers[0].").unwrap_or(&field);
+        if below.starts_with("jwks") {
             let fault = Fault::Jwks {
-                path: path.clone(),
-                member: member.to_owned(),
+                path: jwks_file,
+                member: below.to_owned(),
                 problem,
             };
-            self.fault(field, fault);
+            self.fault(issuer.key("jwks_file"), fault);
         } else {
-            let Ok(below) = field.parse();
-            self.fault(admission.join(&below), Fault::Policy(problem));
+            let Ok(below) = below.parse();
+            self.fault(issuer.join(&below), Fault::Policy(problem));
         }
     }
 }
 
-fn policy_pool(pool: &Pool) -> PoolConfig {
-    PoolConfig {
-        name: pool.name.to_string(),
-        family: pool.family,
+/// A policy without issuers and otherwise without faults.
+fn blank_policy() -> PolicyConfig {
+    PolicyConfig {
+        issuers: Vec::new(),
+        query_parameter: DEFAULT_QUERY_PARAMETER.to_owned(),
+        pools: vec![PoolConfig {
+            name: "any".to_owned(),
+            family: Family::Web,
+        }],
+        default_pools: DefaultPools::default(),
+        pools_claim: None,
+        tenant_claim: None,
     }
 }
+
+/// The first key of a set that holds more than a public key: `d` is the private half of every
+/// asymmetric type (RFC 7518, section 6; RFC 8037, section 2), and a key of type `oct` is nothing
+/// but secret. Admission ignores some of them, but every Envoy is sent the whole set.
+fn secret_key(jwks: &Value) -> Option<usize> {
+    let keys = jwks.get("keys")?.as_array()?;
+    keys.iter().position(|key| {
+        key.get("d").is_some() || key.get("kty").and_then(Value::as_str) == Some("oct")
+    })
+}
+
+fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
+    Some(PoolConfig {
+        name: pool.name.clone(),
+        family: pool.family.parse().ok()?,
+    })
+}
+
+const DEFAULT_QUERY_PARAMETER: &str = "token";
 
 const CLOCK_SKEW: DurationRule = DurationRule {
     default: Duration::from_secs(60),

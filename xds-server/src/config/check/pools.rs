@@ -3,12 +3,14 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use super::{Check, DurationRule, Unique};
 use crate::{
     config::{
-        Instance, Pool, Probe, ProbeKind, SecondDevice, Timing,
+        Instance, Pool, Probe, ProbeKind, Timing,
         error::Fault,
         field::FieldPath,
+        name::{instance_name, pool_name},
         raw::{RawHttpProbe, RawInstance, RawPool, RawProbe},
     },
     fleet::Thresholds,
+    placement::{PoolPolicy, SecondDevice},
 };
 
 impl Check<'_> {
@@ -17,7 +19,7 @@ impl Check<'_> {
         raw: &[RawPool],
         field: &FieldPath,
         timing: Option<&Timing>,
-    ) -> Option<Vec<Pool>> {
+    ) -> Vec<Pool> {
         if raw.is_empty() {
             let remedy = "give at least one pool of instances";
             self.fault(field.clone(), Fault::Empty { remedy });
@@ -33,7 +35,7 @@ impl Check<'_> {
         for (index, raw) in raw.iter().enumerate() {
             pools.extend(self.pool(raw, &field.index(index), timing, &mut unique));
         }
-        Some(pools)
+        pools
     }
 
     fn pool(
@@ -43,11 +45,27 @@ impl Check<'_> {
         timing: Option<&Timing>,
         unique: &mut UniqueInPools,
     ) -> Option<Pool> {
-        let name = self.name(&raw.name, &field.key("name"));
+        let name = self.name(&raw.name, &field.key("name"), pool_name);
         unique.pools.claim(self, &raw.name, &field.key("name"));
         let family = self.family(&raw.family, &field.key("family"));
         let instances = self.instances(&raw.instances, &field.key("instances"), unique);
-        let probe = self.probe(&raw.probe, &field.key("probe"));
+        let probe = self.probe(raw.probe.as_ref(), &field.key("probe"));
+        let policy = self.policy(raw, field, timing);
+        Some(Pool {
+            name: name?,
+            family: family?,
+            instances,
+            probe: probe?,
+            policy: policy?,
+        })
+    }
+
+    fn policy(
+        &mut self,
+        raw: &RawPool,
+        field: &FieldPath,
+        timing: Option<&Timing>,
+    ) -> Option<PoolPolicy> {
         let second_device = self.choice(
             raw.second_device.as_deref(),
             &field.key("second_device"),
@@ -70,16 +88,12 @@ impl Check<'_> {
             &field.key("orphan_after"),
             timing,
         );
-        Some(Pool {
-            name: name?,
-            family: family?,
-            instances,
-            probe: probe?,
-            second_device: second_device?,
-            resume_window: resume_window?,
-            settle: settle?,
+        Some(PoolPolicy {
             hold: hold?,
             orphan_after: orphan_after?,
+            resume_window: resume_window?,
+            second_device: second_device?,
+            settle: settle?,
         })
     }
 
@@ -104,7 +118,7 @@ impl Check<'_> {
             let field = field.index(index);
             let name_field = field.key("name");
             let address_field = field.key("address");
-            let name = self.name(&raw.name, &name_field);
+            let name = self.name(&raw.name, &name_field, instance_name);
             unique.instances.claim(self, &raw.name, &name_field);
             let address = self.instance_address(&raw.address, &address_field);
             if let Some(address) = address {
@@ -121,16 +135,19 @@ impl Check<'_> {
 
     fn instance_address(&mut self, text: &str, field: &FieldPath) -> Option<SocketAddr> {
         let address = self.socket_address(text, field)?;
-        let ip = address.ip();
+        // `::ffff:10.0.0.1` is 10.0.0.1, and must not pass for another instance.
+        let ip = address.ip().to_canonical();
         let is_broadcast = matches!(ip, std::net::IpAddr::V4(ip) if ip.is_broadcast());
         if ip.is_unspecified() || ip.is_multicast() || is_broadcast {
             self.fault(field.clone(), Fault::NotOneHost(ip));
             return None;
         }
-        Some(address)
+        Some(SocketAddr::new(ip, address.port()))
     }
 
-    fn probe(&mut self, raw: &RawProbe, field: &FieldPath) -> Option<Probe> {
+    fn probe(&mut self, raw: Option<&RawProbe>, field: &FieldPath) -> Option<Probe> {
+        let unset = RawProbe::default();
+        let raw = raw.unwrap_or(&unset);
         if raw.tcp.is_some() && raw.http.is_some() {
             self.fault(field.clone(), Fault::TwoProbes);
         }
