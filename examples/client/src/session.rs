@@ -100,8 +100,8 @@ impl Session {
         self.socket.send(message).await.map_err(SessionError::from)
     }
 
-    /// Sends a text or binary message in fragments of at most `length` bytes (RFC 6455 §5.4). Other
-    /// messages cannot be fragmented and are sent whole.
+    /// Sends a text or binary message in fragments of at most `length` bytes (RFC 6455 §5.4). Empty
+    /// and other messages have nothing to fragment and are sent whole.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -111,8 +111,8 @@ impl Session {
         length: usize,
     ) -> Result<(), SessionError> {
         let opcode = match &message {
-            Message::Text(_) => Data::Text,
-            Message::Binary(_) => Data::Binary,
+            Message::Text(text) if !text.is_empty() => Data::Text,
+            Message::Binary(bytes) if !bytes.is_empty() => Data::Binary,
             _ => return self.send(message).await,
         };
         let payload = message.into_data();

@@ -122,7 +122,9 @@ impl FromStr for Fault {
                 _ => Err(ParseFaultError::Unknown),
             },
             Some(("die-after", messages)) => Ok(Self::DieAfter(messages.parse()?)),
-            Some(("fail-first-connects", connects)) => Ok(Self::FailFirstConnects(connects.parse()?)),
+            Some(("fail-first-connects", connects)) => {
+                Ok(Self::FailFirstConnects(connects.parse()?))
+            }
             Some(_) => Err(ParseFaultError::Unknown),
         }
     }

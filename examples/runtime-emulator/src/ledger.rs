@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Instant;
 
 use berth_client::Family;
@@ -74,6 +75,8 @@ pub enum How {
     Close {
         /// The code it sent.
         code: u16,
+        /// The reason it sent.
+        reason: String,
     },
     /// The emulator was told to end the connection without a Close frame.
     Fin,
@@ -117,7 +120,12 @@ impl Ledger {
     }
 
     /// Begins a session, unless the policy has something against it now.
-    pub(crate) fn admit(&mut self, policy: SecondClient, arrival: Arrival) -> Result<usize, Occupied> {
+    pub(crate) fn admit(
+        &mut self,
+        policy: SecondClient,
+        arrival: Arrival,
+        at: Instant,
+    ) -> Result<usize, Occupied> {
         match policy {
             SecondClient::Reject if self.live > 0 => return Err(Occupied::Reject),
             SecondClient::Evict if self.live > 0 => return Err(Occupied::EvictFirst),
@@ -130,7 +138,7 @@ impl Ledger {
             path_and_query: arrival.path_and_query,
             headers: arrival.headers,
             stage: Stage::Silent,
-            from: arrival.at,
+            from: at,
             end: None,
         });
         self.live += 1;
@@ -144,13 +152,15 @@ impl Ledger {
         }
     }
 
-    /// Ends a session; the first end counts.
-    pub(crate) fn end(&mut self, number: usize, at: Instant, how: How) {
-        if let Some(record) = self.records.get_mut(number)
-            && record.end.is_none()
-        {
-            record.end = Some(End { at, how });
-            self.live -= 1;
+    /// Ends a session; the first end counts. Answers whether this was it.
+    pub(crate) fn end(&mut self, number: usize, at: Instant, how: How) -> bool {
+        match self.records.get_mut(number) {
+            Some(record) if record.is_live() => {
+                record.end = Some(End { at, how });
+                self.live -= 1;
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -159,7 +169,10 @@ impl SessionRecord {
     /// The first header of this name, in whatever case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -176,13 +189,43 @@ impl SessionRecord {
     }
 }
 
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            live,
+            max_concurrent,
+            requests,
+        } = self;
+        write!(
+            f,
+            "{requests} upgrade requests, {live} sessions live, {max_concurrent} at most at once"
+        )?;
+        for SessionRecord {
+            number,
+            family,
+            stage,
+            end,
+            ..
+        } in records
+        {
+            match end {
+                None => write!(f, "; #{number} {family} {stage:?} live")?,
+                Some(End { how, .. }) => {
+                    write!(f, "; #{number} {family} {stage:?} ended: {how:?}")?
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An upgrade that asks to become a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) family: Family,
     pub(crate) path_and_query: String,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) at: Instant,
 }
 
 /// Why an arrival does not become a session now.
@@ -192,4 +235,77 @@ pub(crate) enum Occupied {
     Reject,
     /// It will, once those that are live have left.
     EvictFirst,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arrival() -> Arrival {
+        Arrival {
+            family: Family::Web,
+            path_and_query: "/sign_in".to_owned(),
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_second_client_meets_the_policy() {
+        let cases = [
+            (SecondClient::AcceptAndRecord, Ok(1), 2),
+            (SecondClient::Reject, Err(Occupied::Reject), 1),
+            (SecondClient::Evict, Err(Occupied::EvictFirst), 1),
+        ];
+        for (policy, expected, max_concurrent) in cases {
+            let at = tokio::time::Instant::now().into_std();
+            let mut ledger = Ledger::default();
+            assert_eq!(ledger.admit(policy, arrival(), at), Ok(0));
+            assert_eq!(ledger.admit(policy, arrival(), at), expected, "{policy:?}");
+            assert_eq!(ledger.max_concurrent(), max_concurrent, "{policy:?}");
+            ledger.end(0, at, How::ClientFin);
+            assert!(ledger.admit(policy, arrival(), at).is_ok(), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let at = tokio::time::Instant::now().into_std();
+        let mut ledger = Ledger::default();
+        let number = ledger
+            .admit(SecondClient::AcceptAndRecord, arrival(), at)
+            .unwrap();
+        assert!(ledger.end(number, at, How::ClientFin));
+        assert!(!ledger.end(number, at, How::Stopped));
+        assert_eq!(ledger.records()[number].how(), Some(&How::ClientFin));
+        assert_eq!(ledger.live(), 0);
+    }
+
+    proptest! {
+        /// The counters say what the intervals say.
+        #[test]
+        fn counters_agree_with_records(steps in prop::collection::vec(any::<Option<prop::sample::Index>>(), 1..60)) {
+            let start = tokio::time::Instant::now().into_std();
+            let mut ledger = Ledger::default();
+            for (step, ends) in steps.iter().enumerate() {
+                let at = start + Duration::from_millis(step as u64);
+                match ends {
+                    Some(which) if !ledger.records().is_empty() => {
+                        let number = which.index(ledger.records().len());
+                        ledger.end(number, at, How::ClientFin);
+                    }
+                    _ => { ledger.admit(SecondClient::AcceptAndRecord, arrival(), at).unwrap(); }
+                }
+            }
+            let live_at = |moment: Instant| ledger.records().iter().filter(|record| {
+                record.from <= moment && record.end.as_ref().is_none_or(|end| end.at > moment)
+            }).count();
+            let greatest = ledger.records().iter().map(|record| live_at(record.from)).max();
+            prop_assert_eq!(Some(ledger.max_concurrent()), greatest);
+            prop_assert_eq!(ledger.live(), ledger.records().iter().filter(|record| record.is_live()).count());
+        }
+    }
 }

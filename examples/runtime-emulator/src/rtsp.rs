@@ -26,7 +26,10 @@ pub(crate) fn answer(text: &str) -> Option<String> {
 }
 
 fn is_token(method: &str) -> bool {
-    !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    !method.is_empty()
+        && method
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
 /// A presentation without media.
@@ -41,17 +44,32 @@ mod tests {
     #[test]
     fn requests_are_answered_by_their_sequence_number() {
         let cases = [
-            ("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", "RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n"),
-            ("OPTIONS * RTSP/1.0\r\nUser-Agent: x\r\ncseq:  2 \r\n", "RTSP/1.0 200 OK\r\nCSeq: 2\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n"),
-            ("TEARDOWN rtsp://a/ RTSP/1.0\r\nCSeq: 3\r\n\r\n", "RTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n"),
-            ("GET_PARAMETER * RTSP/1.0\r\nCSeq: 4\r\n\r\n", "RTSP/1.0 200 OK\r\nCSeq: 4\r\n\r\n"),
+            (
+                "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+                "RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n",
+            ),
+            (
+                "OPTIONS * RTSP/1.0\r\nUser-Agent: x\r\ncseq:  2 \r\n",
+                "RTSP/1.0 200 OK\r\nCSeq: 2\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n",
+            ),
+            (
+                "TEARDOWN rtsp://a/ RTSP/1.0\r\nCSeq: 3\r\n\r\n",
+                "RTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n",
+            ),
+            (
+                "GET_PARAMETER * RTSP/1.0\r\nCSeq: 4\r\n\r\n",
+                "RTSP/1.0 200 OK\r\nCSeq: 4\r\n\r\n",
+            ),
         ];
         for (request, expected) in cases {
             assert_eq!(answer(request).as_deref(), Some(expected), "{request:?}");
         }
         let described = answer("DESCRIBE rtsp://a/ RTSP/1.0\r\nCSeq: 5\r\n\r\n").unwrap();
         let (head, body) = described.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert!(
+            head.contains(&format!("Content-Length: {}", body.len())),
+            "{head}"
+        );
     }
 
     #[test]

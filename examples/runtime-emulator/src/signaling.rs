@@ -27,12 +27,18 @@ pub(crate) struct WebPeer {
 
 impl Conversation {
     pub(crate) const fn native() -> Self {
-        Self::Native { stage: Stage::Silent }
+        Self::Native {
+            stage: Stage::Silent,
+        }
     }
 
     /// `address` is where the offered media would be.
     pub(crate) const fn web(address: IpAddr) -> Self {
-        Self::Web(WebPeer { stage: Stage::Silent, address, last_ackid: 0 })
+        Self::Web(WebPeer {
+            stage: Stage::Silent,
+            address,
+            last_ackid: 0,
+        })
     }
 
     /// How far signaling has got.
@@ -64,7 +70,11 @@ impl Conversation {
 
 impl WebPeer {
     fn hear(&mut self, signal: &Signal) -> Vec<Message> {
-        let mut answers: Vec<Signal> = signal.ackid().map(|ack| Signal::Ack { ack }).into_iter().collect();
+        let mut answers: Vec<Signal> = signal
+            .ackid()
+            .map(|ack| Signal::Ack { ack })
+            .into_iter()
+            .collect();
         match signal {
             Signal::PeerInfo { .. } if self.stage == Stage::Silent => {
                 self.stage = Stage::Introduced;
@@ -75,23 +85,42 @@ impl WebPeer {
             }
             _ => {}
         }
-        answers.iter().filter_map(|answer| answer.to_message().ok()).collect()
+        answers
+            .iter()
+            .filter_map(|answer| answer.to_message().ok())
+            .collect()
     }
 
     /// Who we are, what we offer, and where it could be had.
     fn introduction(&mut self) -> Vec<Signal> {
-        let peer_info =
-            PeerInfo { id: SERVER, name: "berth-runtime-emulator".to_owned(), version: VERSION };
-        let offer =
-            Negotiation::Description { kind: DescriptionKind::Offer, sdp: OFFER_SDP.to_owned() };
+        let peer_info = PeerInfo {
+            id: SERVER,
+            name: "berth-runtime-emulator".to_owned(),
+            version: VERSION,
+        };
+        let offer = Negotiation::Description {
+            kind: DescriptionKind::Offer,
+            sdp: OFFER_SDP.to_owned(),
+        };
         let candidate = Negotiation::Candidate {
-            candidate: format!("candidate:1 1 udp 2130706431 {} {MEDIA_PORT} typ host", self.address),
+            candidate: format!(
+                "candidate:1 1 udp 2130706431 {} {MEDIA_PORT} typ host",
+                self.address
+            ),
             mid: "0".to_owned(),
             line: 0,
         };
-        let mut signals = vec![Signal::PeerInfo { ackid: self.next_ackid(), peer_info }];
+        let mut signals = vec![Signal::PeerInfo {
+            ackid: self.next_ackid(),
+            peer_info,
+        }];
         for negotiation in [offer, candidate] {
-            signals.extend(Signal::negotiation(self.next_ackid(), SERVER, CLIENT, &negotiation));
+            signals.extend(Signal::negotiation(
+                self.next_ackid(),
+                SERVER,
+                CLIENT,
+                &negotiation,
+            ));
         }
         signals
     }
@@ -104,7 +133,13 @@ impl WebPeer {
 
 fn is_answer(msg: &str) -> bool {
     let negotiation = serde_json::from_str(msg);
-    matches!(negotiation, Ok(Negotiation::Description { kind: DescriptionKind::Answer, .. }))
+    matches!(
+        negotiation,
+        Ok(Negotiation::Description {
+            kind: DescriptionKind::Answer,
+            ..
+        })
+    )
 }
 
 /// Where a runtime has a web client's media.
@@ -126,7 +161,10 @@ mod tests {
     }
 
     fn texts(messages: &[Message]) -> Vec<String> {
-        messages.iter().map(|message| message.to_text().unwrap().to_owned()).collect()
+        messages
+            .iter()
+            .map(|message| message.to_text().unwrap().to_owned())
+            .collect()
     }
 
     /// The wire format by its bytes, since both ends here share its types.
@@ -137,14 +175,28 @@ mod tests {
             r#"{"ackid":7,"peer_info":{"id":2,"name":"peer-1","browser":"Chrome","version":2}}"#,
         )));
         assert_eq!(said.first().unwrap(), r#"{"ack":7}"#);
-        assert!(said[1].starts_with(r#"{"ackid":1,"peer_info":{"id":1,"#), "{}", said[1]);
         assert!(
-            said[2].starts_with(r#"{"ackid":2,"peer_msg":{"from":1,"to":2,"msg":"{\"type\":\"offer\",\"sdp\":\"v=0"#),
+            said[1].starts_with(r#"{"ackid":1,"peer_info":{"id":1,"#),
+            "{}",
+            said[1]
+        );
+        assert!(
+            said[2].starts_with(
+                r#"{"ackid":2,"peer_msg":{"from":1,"to":2,"msg":"{\"type\":\"offer\",\"sdp\":\"v=0"#
+            ),
             "{}",
             said[2]
         );
-        assert!(said[3].contains(r#"\"candidate\":\"candidate:1 1 udp"#), "{}", said[3]);
-        assert!(said[3].contains(r#"\"sdpMid\":\"0\",\"sdpMLineIndex\":0"#), "{}", said[3]);
+        assert!(
+            said[3].contains(r#"\"candidate\":\"candidate:1 1 udp"#),
+            "{}",
+            said[3]
+        );
+        assert!(
+            said[3].contains(r#"\"sdpMid\":\"0\",\"sdpMLineIndex\":0"#),
+            "{}",
+            said[3]
+        );
         assert_eq!(said.len(), 4);
         assert_eq!(conversation.stage(), Stage::Introduced);
     }
@@ -163,11 +215,19 @@ mod tests {
             ("", &[""], Stage::Silent),
             (r#"{"a":1}"#, &[r#"{"a":1}"#], Stage::Silent),
             (r#"{"ack":"one"}"#, &[r#"{"ack":"one"}"#], Stage::Silent),
-            ("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", &["OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"], Stage::Silent),
+            (
+                "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+                &["OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"],
+                Stage::Silent,
+            ),
         ];
         for (text, expected, stage) in cases {
             let mut conversation = web();
-            assert_eq!(texts(&conversation.hear(Message::text(*text))), *expected, "{text}");
+            assert_eq!(
+                texts(&conversation.hear(Message::text(*text))),
+                *expected,
+                "{text}"
+            );
             assert_eq!(conversation.stage(), *stage, "{text}");
         }
     }
@@ -177,16 +237,27 @@ mod tests {
         let mut conversation = web();
         let introduction = r#"{"ackid":1,"peer_info":{"id":2}}"#;
         conversation.hear(Message::text(introduction));
-        assert_eq!(texts(&conversation.hear(Message::text(introduction))), [r#"{"ack":1}"#]);
+        assert_eq!(
+            texts(&conversation.hear(Message::text(introduction))),
+            [r#"{"ack":1}"#]
+        );
     }
 
     #[test]
     fn native_answers_rtsp_and_echoes_web_signaling() {
         let mut conversation = Conversation::native();
-        assert_eq!(texts(&conversation.hear(Message::text(r#"{"hb":1}"#))), [r#"{"hb":1}"#]);
+        assert_eq!(
+            texts(&conversation.hear(Message::text(r#"{"hb":1}"#))),
+            [r#"{"hb":1}"#]
+        );
         assert_eq!(conversation.stage(), Stage::Silent);
-        let said = texts(&conversation.hear(Message::text("OPTIONS * RTSP/1.0\r\nCSeq: 3\r\n\r\n")));
-        assert!(said[0].starts_with("RTSP/1.0 200 OK\r\nCSeq: 3\r\n"), "{}", said[0]);
+        let said =
+            texts(&conversation.hear(Message::text("OPTIONS * RTSP/1.0\r\nCSeq: 3\r\n\r\n")));
+        assert!(
+            said[0].starts_with("RTSP/1.0 200 OK\r\nCSeq: 3\r\n"),
+            "{}",
+            said[0]
+        );
         assert_eq!(conversation.stage(), Stage::Introduced);
     }
 

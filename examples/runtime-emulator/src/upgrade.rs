@@ -2,7 +2,6 @@
 //! about the socket underneath.
 
 use std::io;
-use std::time::Duration;
 
 use berth_client::Family;
 use hyper::header::{
@@ -10,16 +9,13 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
-use tokio_tungstenite::tungstenite::handshake::server::{
-    Request, create_response, write_response,
-};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
 use crate::config::Subprotocol;
+use crate::socket::Socket;
 
 /// An upgrade request that may be granted.
 #[derive(Debug)]
@@ -36,7 +32,10 @@ pub(crate) struct Upgrade {
 pub(crate) enum NoUpgrade {
     /// The client is to be told.
     #[error("{status}: {message}")]
-    Refuse { status: StatusCode, message: &'static str },
+    Refuse {
+        status: StatusCode,
+        message: &'static str,
+    },
     /// There is nobody to tell.
     #[error("network: {0}")]
     Io(#[from] io::Error),
@@ -44,7 +43,7 @@ pub(crate) enum NoUpgrade {
 
 /// Reads a request and checks that it asks for the family's WebSocket.
 pub(crate) async fn read_upgrade(
-    tcp: &mut TcpStream,
+    socket: &mut Socket,
     family: Family,
     subprotocol: Subprotocol,
 ) -> Result<Upgrade, NoUpgrade> {
@@ -53,48 +52,73 @@ pub(crate) async fn read_upgrade(
         match Request::try_parse(&bytes) {
             Ok(Some((length, request))) => break (request, length),
             Ok(None) if bytes.len() < HEAD_LIMIT => {}
-            Ok(None) => return Err(refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too much of a request")),
+            Ok(None) => {
+                return Err(refuse(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "too much of a request",
+                ));
+            }
             Err(error) => return Err(unreadable(family, &error)),
         }
-        if tcp.read_buf(&mut bytes).await? == 0 {
+        if socket.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     };
     let response = judge(family, subprotocol, &request)?;
     let early_bytes = bytes.split_off(length);
-    Ok(Upgrade { request, response, early_bytes })
+    Ok(Upgrade {
+        request,
+        response,
+        early_bytes,
+    })
 }
 
 /// What a runtime answers to a request.
-fn judge(family: Family, subprotocol: Subprotocol, request: &Request) -> Result<Response<()>, NoUpgrade> {
+fn judge(
+    family: Family,
+    subprotocol: Subprotocol,
+    request: &Request,
+) -> Result<Response<()>, NoUpgrade> {
     let response = create_response(request);
     let asks_for_upgrade = !matches!(
         response,
         Err(Error::Protocol(
-            ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader
+            ProtocolError::MissingConnectionUpgradeHeader
+                | ProtocolError::MissingUpgradeWebSocketHeader
         ))
     );
     if !asks_for_upgrade && family == Family::Native {
-        return Err(refuse(StatusCode::NOT_IMPLEMENTED, "this port takes RTSP over WebSocket"));
+        return Err(refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "this port takes RTSP over WebSocket",
+        ));
     }
     if request.uri().path() != path(family) {
         return Err(refuse(StatusCode::NOT_FOUND, "no such path"));
     }
     if !asks_for_upgrade {
-        return Err(refuse(StatusCode::UPGRADE_REQUIRED, "this path takes WebSockets"));
+        return Err(refuse(
+            StatusCode::UPGRADE_REQUIRED,
+            "this path takes WebSockets",
+        ));
     }
     let Ok(mut response) = response else {
         return Err(refuse(StatusCode::BAD_REQUEST, "not a WebSocket handshake"));
     };
     if let Some(selected) = select(subprotocol, request.headers()) {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, selected);
     }
     Ok(response)
 }
 
 fn unreadable(family: Family, error: &Error) -> NoUpgrade {
     match (family, error) {
-        (Family::Native, _) => refuse(StatusCode::NOT_IMPLEMENTED, "this port takes RTSP over WebSocket"),
+        (Family::Native, _) => refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "this port takes RTSP over WebSocket",
+        ),
         (Family::Web, Error::Protocol(ProtocolError::WrongHttpMethod)) => {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET")
         }
@@ -125,12 +149,16 @@ pub(crate) const fn refuse(status: StatusCode, message: &'static str) -> NoUpgra
 }
 
 /// Sends the 101.
-pub(crate) async fn grant(tcp: &mut TcpStream, response: &Response<()>) -> io::Result<()> {
-    tcp.write_all(&head(response)?).await
+pub(crate) async fn grant(socket: &mut Socket, response: &Response<()>) -> io::Result<()> {
+    socket.write_all(&head(response)?).await
 }
 
 /// Tells the client no, and ends the connection in order.
-pub(crate) async fn turn_away(tcp: &mut TcpStream, status: StatusCode, message: &'static str) -> io::Result<()> {
+pub(crate) async fn turn_away(
+    mut socket: Socket,
+    status: StatusCode,
+    message: &'static str,
+) -> io::Result<()> {
     let mut response = Response::new(());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -148,8 +176,8 @@ pub(crate) async fn turn_away(tcp: &mut TcpStream, status: StatusCode, message: 
     }
     let mut bytes = head(&response)?;
     bytes.extend_from_slice(message.as_bytes());
-    tcp.write_all(&bytes).await?;
-    finish(tcp).await;
+    socket.write_all(&bytes).await?;
+    socket.finish().await;
     Ok(())
 }
 
@@ -159,23 +187,8 @@ fn head(response: &Response<()>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Sends a FIN and reads on for a while: closing a socket with unread bytes would send a reset, which may
-/// overtake what was sent last (RFC 9112 §9.6).
-pub(crate) async fn finish(tcp: &mut TcpStream) {
-    if tcp.shutdown().await.is_err() {
-        return;
-    }
-    let mut unread = [0; 4096];
-    let drained = async { while tcp.read(&mut unread).await.is_ok_and(|length| length > 0) {} };
-    // Whoever does not end its side in time has it ended for it.
-    let _ = timeout(LINGER, drained).await;
-}
-
 /// More than any proxy lets through.
 const HEAD_LIMIT: usize = 128 * 1024;
-
-/// How long a client may take to end its side of a connection that we have ended.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -199,7 +212,11 @@ mod tests {
             (Family::Web, upgrade("/sign_in?peer_id=a", v13), 101),
             (Family::Web, upgrade("/sign_in", v13), 101),
             (Family::Native, upgrade("/rtsp", v13), 101),
-            (Family::Web, upgrade("/sign_in", "Sec-WebSocket-Version: 8\r\n"), 400),
+            (
+                Family::Web,
+                upgrade("/sign_in", "Sec-WebSocket-Version: 8\r\n"),
+                400,
+            ),
             (Family::Web, upgrade("/sign_in", ""), 400),
             (Family::Web, upgrade("/rtsp", v13), 404),
             (Family::Web, upgrade("/pool/sign_in", v13), 404),
@@ -222,14 +239,28 @@ mod tests {
     #[test]
     fn a_subprotocol_is_selected_as_configured() {
         let cases = [
-            (Subprotocol::FirstOffered, "Sec-WebSocket-Protocol: x-nv-sessionid.1, other\r\n", Some("x-nv-sessionid.1")),
+            (
+                Subprotocol::FirstOffered,
+                "Sec-WebSocket-Protocol: x-nv-sessionid.1, other\r\n",
+                Some("x-nv-sessionid.1"),
+            ),
             (Subprotocol::FirstOffered, "", None),
-            (Subprotocol::None, "Sec-WebSocket-Protocol: x-nv-sessionid.1\r\n", None),
+            (
+                Subprotocol::None,
+                "Sec-WebSocket-Protocol: x-nv-sessionid.1\r\n",
+                None,
+            ),
         ];
         for (subprotocol, headers, expected) in cases {
-            let request = upgrade("/sign_in", &format!("Sec-WebSocket-Version: 13\r\n{headers}"));
+            let request = upgrade(
+                "/sign_in",
+                &format!("Sec-WebSocket-Version: 13\r\n{headers}"),
+            );
             let response = judge(Family::Web, subprotocol, &request).unwrap();
-            let selected = response.headers().get(SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap());
+            let selected = response
+                .headers()
+                .get(SEC_WEBSOCKET_PROTOCOL)
+                .map(|value| value.to_str().unwrap());
             assert_eq!(selected, expected, "{subprotocol:?} {headers}");
         }
     }
