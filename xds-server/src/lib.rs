@@ -1,27 +1,17 @@
 //! Session placement for NVIDIA CloudXR.
 
+pub mod admin;
 mod causes;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod fleet;
+pub mod metrics;
 pub mod placement;
 pub mod probes;
+pub mod reach;
+pub mod serve;
+pub mod sessions;
 pub mod telemetry;
 pub mod xds;
-
-pub mod serve {
-    //! `berth serve`.
-
-    /// Why the control plane could not run.
-    #[derive(Debug, thiserror::Error)]
-    pub enum ServeError {}
-
-    /// Runs the control plane.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn run(config: crate::config::Config) -> Result<(), ServeError> {
-        drop(config);
-        Ok(())
-    }
-}
