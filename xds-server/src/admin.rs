@@ -92,6 +92,7 @@ fn instance(status: &InstanceStatus) -> Value {
     json!({
         "name": status.view.name.as_str(),
         "pool": status.view.pool.as_str(),
+        "family": status.family.as_str(),
         "address": status.address,
         "health": status.health.as_str(),
         "draining": status.view.draining,

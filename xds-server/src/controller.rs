@@ -7,11 +7,13 @@ mod task;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use berth_admission::Family;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{self, Health};
 use crate::placement::{
-    Acquire, Close, Grant, InstanceName, InstanceView, NodeId, Owner, PoolName, Refusal, SessionId, SessionView, Sync,
+    Acquire, Close, Grant, InstanceName, InstanceView, NodeId, Owner, PoolName, Refusal, SessionId,
+    SessionView, Sync,
 };
 
 pub use task::{Parts, run};
@@ -47,6 +49,8 @@ pub struct InstanceStatus {
     pub address: SocketAddr,
     /// What its probes say.
     pub health: Health,
+    /// The clients it serves.
+    pub family: Family,
 }
 
 type Reply<T> = oneshot::Sender<T>;

@@ -178,7 +178,11 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
         let labels = HealthLabels {
             pool,
             health: instance.health.as_str(),
-            draining: if instance.view.draining { "true" } else { "false" },
+            draining: if instance.view.draining {
+                "true"
+            } else {
+                "false"
+            },
         };
         instances.get_or_create(&labels).inc();
     }

@@ -76,7 +76,10 @@ impl Reach {
         let Some(streams) = self.nodes.get_mut(&NodeId::from(node)) else {
             return;
         };
-        if streams.iter().any(|stream| stream.connected && stream.id != id) {
+        if streams
+            .iter()
+            .any(|stream| stream.connected && stream.id != id)
+        {
             streams.retain(|stream| stream.id != id);
         }
         for stream in streams.iter_mut().filter(|stream| stream.id == id) {
@@ -112,7 +115,9 @@ impl Reach {
 
 fn reached(endpoint: &EndpointSpec) -> Option<InstanceName> {
     match endpoint.health {
-        EndpointHealth::Healthy | EndpointHealth::Draining => Some(endpoint.instance.as_str().into()),
+        EndpointHealth::Healthy | EndpointHealth::Draining => {
+            Some(endpoint.instance.as_str().into())
+        }
         EndpointHealth::Unhealthy => None,
     }
 }

@@ -66,14 +66,20 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new();
+    let discovery = xds.service();
+    let families = config
+        .pools
+        .iter()
+        .map(|pool| (pool.name.clone(), pool.family));
     let (controller, task) = controller::run(Parts {
         clock,
         fleet: config.fleet(),
+        families: families.collect(),
         gateway: gateway(&config)?,
         nodes,
         placement: placement(&config, clock),
         probes: results,
-        xds: xds.clone(),
+        xds,
     })?;
     tokio::spawn(task);
 
@@ -85,7 +91,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let grpc = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(xds.into_service())
+        .add_service(discovery)
         .add_service(SessionsServer::new(SessionService::new(controller.clone())))
         .serve_with_incoming_shutdown(
             TcpListenerStream::new(xds_listener),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use berth_admission::Reason;
 use berth_proto::session::v1 as proto;
+use proto::acquire_response::Outcome;
 use proto::sessions_server::Sessions;
 use tonic::{Request, Response, Status};
 
@@ -36,16 +37,13 @@ impl Sessions for SessionService {
         let check_only = request.check_only;
         let acquire = acquire(request)?;
         let outcome = if check_only {
-            self.controller.check(acquire).await?.map(|()| None)
+            let available = self.controller.check(acquire).await?;
+            available.map(|()| Outcome::Available(proto::Available {}))
         } else {
-            self.controller.acquire(acquire).await?.map(Some)
+            let placed = self.controller.acquire(acquire).await?;
+            placed.map(|placed| Outcome::Grant(grant(placed)))
         };
-        let outcome = match outcome {
-            Ok(placed) => proto::acquire_response::Outcome::Grant(
-                placed.map_or_else(proto::Grant::default, grant),
-            ),
-            Err(refusal) => proto::acquire_response::Outcome::Refusal(refused(refusal)),
-        };
+        let outcome = outcome.unwrap_or_else(|refusal| Outcome::Refusal(refused(refusal)));
         Ok(Response::new(proto::AcquireResponse {
             outcome: Some(outcome),
         }))

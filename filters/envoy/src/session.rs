@@ -85,6 +85,8 @@ pub(crate) struct Placement {
 /// How an Acquire came out.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
+    /// To a check: an instance could be had.
+    Available,
     Granted(Lease, Placement),
     Refused {
         reason: Reason,

@@ -254,18 +254,19 @@ impl Vm {
         now: Uptime,
     ) -> Option<Act> {
         let stream = self.streams.get_mut(&context)?;
-        match (&mut stream.phase, answer) {
-            (Phase::Pending, Answer::Granted(lease, placement)) => {
-                if let Purpose::Check { admitted_body } = &mut stream.opening.purpose {
-                    let body = std::mem::take(admitted_body);
-                    self.forget(context);
-                    return Some(Act::Admitted(context, body));
-                }
+        match (&mut stream.phase, &mut stream.opening.purpose, answer) {
+            (Phase::Pending, Purpose::Check { admitted_body }, Answer::Available) => {
+                let body = std::mem::take(admitted_body);
+                self.forget(context);
+                Some(Act::Admitted(context, body))
+            }
+            (Phase::Pending, Purpose::Upgrade { .. }, Answer::Granted(lease, placement)) => {
                 stream.phase = Phase::Placed(lease);
                 Some(Act::Place(context, placement))
             }
             (
                 Phase::Pending,
+                _,
                 Answer::Refused {
                     reason,
                     retry_after_seconds,
@@ -279,17 +280,19 @@ impl Vm {
                 };
                 Some(Act::Refuse(context, refusal))
             }
-            (Phase::Pending, Answer::Away) => {
+            (Phase::Pending, _, Answer::Away) => {
                 let waits = stream.opening.when_away == WhenAway::Wait && now < stream.held_until();
                 (!waits).then(|| self.give_up(context, AWAY))
             }
-            (Phase::Pending, Answer::Unreadable) => Some(self.give_up(context, INTERNAL)),
+            (Phase::Pending, _, Answer::Available | Answer::Granted(..) | Answer::Unreadable) => {
+                Some(self.give_up(context, INTERNAL))
+            }
             // A grant for a stream that is ending: its end says which lease it ends.
-            (Phase::Closing { lease, .. }, Answer::Granted(granted, _)) => {
+            (Phase::Closing { lease, .. }, _, Answer::Granted(granted, _)) => {
                 *lease = Some(granted);
                 None
             }
-            (Phase::Placed(_) | Phase::Live(_) | Phase::Closing { .. }, _) => None,
+            (Phase::Placed(_) | Phase::Live(_) | Phase::Closing { .. }, _, _) => None,
         }
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn acquire_response(bytes: &[u8]) -> Answer {
             reason: Reason::from_label(&refusal.reason).unwrap_or(Reason::NoInstance),
             retry_after_seconds: Some(refusal.retry_after_seconds).filter(|seconds| *seconds > 0),
         },
+        Some(Outcome::Available(_)) => Answer::Available,
         None => Answer::Unreadable,
     }
 }

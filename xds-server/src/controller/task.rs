@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use berth_admission::Family;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
@@ -13,7 +14,8 @@ use crate::clock::Clock;
 use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health};
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{
-    Change, Effect, Grant, InstanceName, Outcome, Placement, Refusal, RequestId, SessionId,
+    Change, Effect, Grant, InstanceName, Outcome, Placement, PoolName, Refusal, RequestId,
+    SessionId,
 };
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
@@ -30,6 +32,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The instances.
     pub fleet: Fleet,
+    /// Which clients each pool serves.
+    pub families: HashMap<PoolName, Family>,
     /// What proxies are told, apart from the instances: its pools have no clusters.
     pub gateway: Gateway,
     /// What proxies say of what they were told.
@@ -100,7 +104,6 @@ impl Task {
     fn handle(&mut self, event: Event) {
         let now = self.parts.clock.now();
         let placement = &mut self.parts.placement;
-        // A caller that no longer listens needs no answer.
         match event {
             Event::Acquire(acquire, reply) => {
                 self.requests += 1;
@@ -109,27 +112,28 @@ impl Task {
                 placement.acquire(now, request, acquire);
             }
             Event::Check(node, pool, owner, reply) => {
-                drop(reply.send(placement.check(&node, &pool, &owner)));
+                answer_to(reply, placement.check(&node, &pool, &owner));
             }
             Event::Drain(instance, draining, reply) => {
                 let outcome = self.parts.fleet.drain(&instance, draining);
-                drop(reply.send(outcome.map(|change| {
+                let done = outcome.map(|change| {
                     if let Some(change) = change {
                         self.fleet_changed(&change);
                     }
-                })));
+                });
+                answer_to(reply, done);
             }
-            Event::Instances(reply) => drop(reply.send(self.instances())),
-            Event::Metrics(reply) => drop(reply.send(self.metrics())),
+            Event::Instances(reply) => answer_to(reply, self.instances()),
+            Event::Metrics(reply) => answer_to(reply, self.metrics()),
             Event::Sessions(reply) => {
                 let mut sessions: Vec<_> = placement.sessions(now).collect();
                 sessions.sort_by(|a, b| a.session.cmp(&b.session));
-                drop(reply.send(sessions));
+                answer_to(reply, sessions);
             }
-            Event::Sync(sync, reply) => drop(reply.send(placement.sync(now, sync))),
+            Event::Sync(sync, reply) => answer_to(reply, placement.sync(now, sync)),
             Event::Terminate(session, reply) => {
                 info!(%session, "the operator terminates the session");
-                drop(reply.send(placement.terminate(&session)));
+                answer_to(reply, placement.terminate(&session));
             }
         }
     }
@@ -148,7 +152,13 @@ impl Task {
                 node,
                 ..
             } => {
-                warn!(node, ?resource_type, ?names, error, "proxy refused resources");
+                warn!(
+                    node,
+                    ?resource_type,
+                    ?names,
+                    error,
+                    "proxy refused resources"
+                );
                 self.metrics.refused_resources(*resource_type);
             }
             NodeEvent::Stream { .. } => {}
@@ -161,7 +171,10 @@ impl Task {
     fn handle_probe(&mut self, result: &ProbeResult) {
         let now = self.parts.clock.now();
         let (instance, outcome) = (&result.instance, &result.result);
-        let change = self.parts.fleet.handle_probe(instance, outcome.is_ok(), now);
+        let change = self
+            .parts
+            .fleet
+            .handle_probe(instance, outcome.is_ok(), now);
         if let Some(change) = change {
             match outcome {
                 Ok(()) => info!(%instance, "instance is up"),
@@ -248,7 +261,7 @@ impl Task {
             self.metrics.refused_session(reason);
         }
         if let Some(reply) = self.replies.remove(&request) {
-            drop(reply.send(answer));
+            answer_to(reply, answer);
         }
     }
 
@@ -274,6 +287,7 @@ impl Task {
                 Some(InstanceStatus {
                     address: known.address(),
                     health: known.health(),
+                    family: *self.parts.families.get(&view.pool)?,
                     view,
                 })
             })
@@ -297,6 +311,11 @@ impl Task {
                 .count(),
         })
     }
+}
+
+/// A caller that no longer listens needs no answer.
+fn answer_to<T>(reply: Reply<T>, answer: T) {
+    let _ = reply.send(answer);
 }
 
 fn log(

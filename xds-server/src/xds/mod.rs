@@ -23,4 +23,4 @@ pub use gateway::{
 };
 pub use generate::generate;
 pub use resource::{ByType, Inconsistent, Resource, ResourceType, Snapshot, UnknownType, Version};
-pub use service::{NodeEvent, StreamId, XdsServer};
+pub use service::{DiscoveryService, NodeEvent, StreamId, XdsServer};

@@ -190,7 +190,8 @@ fn an_answer_decides_what_becomes_of_the_request() {
 #[test]
 fn a_check_is_answered_and_never_told_of() {
     for (answer, act) in [
-        (granted(1), Act::Admitted(CONTEXT, "yes".to_owned())),
+        (Answer::Available, Act::Admitted(CONTEXT, "yes".to_owned())),
+        (granted(1), refusal(Reason::Internal, None).unwrap()),
         (Answer::Unreadable, refusal(Reason::Internal, None).unwrap()),
     ] {
         let mut vm = vm_with(check("s"), Reached::Asking);
