@@ -1,21 +1,133 @@
 //! The bootstrap of an Envoy that takes everything from Berth.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 /// What an Envoy has to know to ask for the rest.
 #[derive(Clone, Debug)]
 pub struct BootstrapSpec {
-    /// Names this Envoy to the control plane; unique among the running ones.
+    /// Names this Envoy to the control plane; unique among those that run.
     pub node_id: String,
     /// Names the group of Envoys it belongs to.
     pub cluster: String,
-    /// Where Envoy's admin interface listens, if it does.
+    /// Where Envoy's admin interface listens, if it does. Whoever reaches it can stop Envoy.
     pub admin: Option<SocketAddr>,
     /// Where the control plane serves xDS and sessions.
     pub control_plane: SocketAddr,
 }
 
-/// The bootstrap as YAML.
+/// The bootstrap as YAML, with the reasons in comments.
 pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
-    format!("node: {{ id: {:?} }}\n", spec.node_id)
+    let BootstrapSpec {
+        node_id,
+        cluster,
+        admin,
+        control_plane,
+    } = spec;
+    let mut yaml = format!(
+        "node: {{ id: {}, cluster: {} }}\n",
+        quoted(node_id),
+        quoted(cluster)
+    );
+    if let Some(admin) = admin {
+        // Formatting into a string does not fail.
+        let _ = write!(
+            yaml,
+            "\nadmin:\n  address:\n    {}\n",
+            socket_address(*admin)
+        );
+    }
+    yaml + &STATIC_PART.replace("CONTROL_PLANE", &socket_address(*control_plane))
+}
+
+fn socket_address(address: SocketAddr) -> String {
+    format!(
+        "socket_address: {{ address: {}, port_value: {} }}",
+        quoted(&address.ip().to_string()),
+        address.port()
+    )
+}
+
+/// JSON's strings are YAML's too, whatever is in them.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+const STATIC_PART: &str = r#"
+# Everything else comes from the control plane, in one ordered stream.
+dynamic_resources:
+  ads_config:
+    api_type: DELTA_GRPC
+    transport_api_version: V3
+    set_node_on_first_message_only: true
+    grpc_services:
+    - envoy_grpc:
+        cluster_name: berth
+        # A control plane that restarts is found again within seconds.
+        retry_policy: { retry_back_off: { base_interval: 0.2s, max_interval: 2s } }
+  cds_config: { ads: {}, resource_api_version: V3 }
+  lds_config: { ads: {}, resource_api_version: V3 }
+
+static_resources:
+  clusters:
+  # The control plane: xDS, and the filter's questions about sessions.
+  - name: berth
+    type: STATIC
+    connect_timeout: 1s
+    # A question waits at the server while no instance is free; the default of 1,024 would cap how many may.
+    circuit_breakers:
+      thresholds:
+      - { max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          # The keepalive notices a control plane that is gone without a word.
+          http2_protocol_options: { connection_keepalive: { interval: 5s, timeout: 3s } }
+    load_assignment:
+      cluster_name: berth
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address:
+              CONTROL_PLANE
+
+# More connections than this are refused at accept, before they cost memory.
+overload_manager:
+  resource_monitors:
+  - name: envoy.resource_monitors.global_downstream_max_connections
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+      max_active_downstream_connections: 50000
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bootstrap_is_yaml_that_says_what_was_asked() {
+        let spec = BootstrapSpec {
+            node_id: "edge \"1\": #x\n".to_owned(),
+            cluster: "edge".to_owned(),
+            admin: Some("[::1]:9901".parse().unwrap()),
+            control_plane: "10.0.0.5:18000".parse().unwrap(),
+        };
+        let parsed: serde_json::Value = serde_saphyr::from_str(&bootstrap_yaml(&spec)).unwrap();
+        let at = |pointer: &str| parsed.pointer(pointer).unwrap();
+        let address = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        assert_eq!(at("/node/id"), "edge \"1\": #x\n");
+        assert_eq!(at("/node/cluster"), "edge");
+        assert_eq!(at("/admin/address/socket_address/address"), "::1");
+        assert_eq!(at("/admin/address/socket_address/port_value"), 9901);
+        assert_eq!(at(&format!("{address}/address")), "10.0.0.5");
+        assert_eq!(at(&format!("{address}/port_value")), 18_000);
+        assert_eq!(at("/dynamic_resources/ads_config/api_type"), "DELTA_GRPC");
+
+        let closed = BootstrapSpec {
+            admin: None,
+            ..spec
+        };
+        assert!(!bootstrap_yaml(&closed).contains("admin"));
+    }
 }

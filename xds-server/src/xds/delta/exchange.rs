@@ -35,7 +35,8 @@ enum Known {
     Claimed(Version),
     /// It acknowledged this.
     Held(Version),
-    /// It may have something: it dropped the name and took it up again while a response with it was on its way.
+    /// It may have something: it dropped the name and took it up again, and when it did the one or the other
+    /// cannot be told from here.
     Unsure,
 }
 
@@ -52,8 +53,7 @@ impl Known {
 struct Unanswered {
     nonce: String,
     message: Message,
-    /// Names in it that the client did not want for a while since: it may have read them before or after, so
-    /// what it has of them is not known.
+    /// Names in it that the client dropped since: whether before it read them or after is not known.
     dropped: BTreeSet<String>,
 }
 
@@ -257,18 +257,17 @@ impl Exchange {
                 self.known.insert(name.clone(), Known::Claimed(version));
             }
         }
-        // The client may have dropped what it names again, so it is owed an answer in any case; but what comes
-        // with a version is there.
+        // What comes with a version is there.
         let claimed = |name: &str| claims.is_some_and(|claims| claims.contains_key(name));
-        self.due.extend(
-            request
-                .subscribe
-                .iter()
-                .filter(|name| *name != WILDCARD && !claimed(name))
-                .cloned(),
-        );
+        for name in request
+            .subscribe
+            .iter()
+            .filter(|name| *name != WILDCARD && !claimed(name))
+        {
+            self.doubt(name);
+        }
         if self.subscription.is_wildcard() {
-            self.greet |= !everything_before && self.known.is_empty();
+            self.greet |= !everything_before && self.known.is_empty() && self.unanswered.is_none();
         } else {
             self.forget_unwanted();
         }
@@ -280,10 +279,28 @@ impl Exchange {
     fn unsubscribe(&mut self, names: &[String]) {
         self.subscription.remove(names.iter().map(String::as_str));
         if self.subscription.is_wildcard() {
-            // The client may have dropped them, and everything includes them still.
-            self.due.extend(names.iter().cloned());
+            for name in names {
+                self.doubt(name);
+            }
         }
         self.forget_unwanted();
+    }
+
+    /// Takes note that the client may have dropped what it had under a name that it wants: it is owed an answer,
+    /// whatever it is known to have. So it is for a name that it names again, and for one that it names no
+    /// longer and that everything includes.
+    fn doubt(&mut self, name: &str) {
+        self.due.insert(name.to_owned());
+        if let Some(known) = self.known.get_mut(name) {
+            *known = Known::Unsure;
+        }
+        if let Some(Unanswered {
+            message, dropped, ..
+        }) = &mut self.unanswered
+            && message.names().any(|sent| sent == name)
+        {
+            dropped.insert(name.to_owned());
+        }
     }
 
     fn forget_unwanted(&mut self) {
