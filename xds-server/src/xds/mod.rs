@@ -22,5 +22,7 @@ pub use gateway::{
     ListenerSpec, PoolSpec, assign_clusters,
 };
 pub use generate::generate;
-pub use resource::{ByType, Inconsistent, Resource, ResourceType, Snapshot, UnknownType, Version};
+pub use resource::{
+    ByType, Inconsistent, NotAVersion, Resource, ResourceType, Snapshot, UnknownType, Version,
+};
 pub use service::{DiscoveryService, NodeEvent, StreamId, XdsServer};

@@ -137,11 +137,23 @@ impl fmt::Display for Version {
     }
 }
 
-impl FromStr for Version {
-    type Err = std::num::ParseIntError;
+/// The text is not a version, or not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a version: 16 lower-case hexadecimal digits")]
+pub struct NotAVersion;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u64::from_str_radix(text, 16).map(Self)
+impl FromStr for Version {
+    type Err = NotAVersion;
+
+    fn from_str(text: &str) -> Result<Self, NotAVersion> {
+        let version = u64::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| NotAVersion)?;
+        if version.to_string() == text {
+            Ok(version)
+        } else {
+            Err(NotAVersion)
+        }
     }
 }
 

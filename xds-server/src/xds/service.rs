@@ -132,6 +132,9 @@ impl AggregatedDiscoveryService for DiscoveryService {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        if self.snapshots.has_changed().is_err() {
+            return Err(stopping());
+        }
         let id = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
         // Of each type there is one unanswered response at most, so that all of them have room.
         let (responses, receiver) = mpsc::channel(ResourceType::ALL.len());
@@ -215,7 +218,7 @@ impl Connection<'_> {
             self.say_what_is_due().await;
             tokio::select! {
                 changed = snapshots.changed() => {
-                    changed.map_err(|_| Status::unavailable("the control plane is stopping"))?;
+                    changed.map_err(|_| stopping())?;
                     if let Some(snapshot) = snapshots.borrow_and_update().clone() {
                         self.stream.handle_snapshot(snapshot);
                     }
@@ -284,6 +287,10 @@ impl Connection<'_> {
         // Whoever dropped the receiver does not want to know.
         let _ = self.events.send(event).await;
     }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the control plane is stopping")
 }
 
 fn plain_request(message: DeltaDiscoveryRequest) -> Result<DeltaRequest, UnknownType> {

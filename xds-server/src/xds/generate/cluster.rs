@@ -100,6 +100,8 @@ fn endpoint(spec: &EndpointSpec) -> LbEndpoint {
         health_status: health as i32,
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(Endpoint {
             address: Some(tcp_address(spec.address)),
+            // Envoy shows it beside the address; and an instance that takes over an address is a change.
+            hostname: spec.instance.clone(),
             ..Endpoint::default()
         })),
         ..LbEndpoint::default()
