@@ -177,43 +177,54 @@ impl Session {
         let Self {
             mut socket,
             mut entry,
-            mut orders,
+            orders,
             ..
         } = self;
-        // Whoever waits for a glance need not wait for a farewell.
-        orders.close();
-        while orders.try_recv().is_ok() {}
-        let farewell = match &how {
-            How::ClientReset | How::Reset => {
-                entry.end(how);
-                return socket.into_inner().reset();
-            }
-            How::ClientClose { .. } | How::ClientFin | How::Fin => Vec::new(),
-            How::Close { code, reason } => vec![close((*code).into(), reason)],
-            How::Evicted | How::PeerRemoved => {
-                vec![Message::text(PEER_REMOVED), close(CloseCode::Normal, "")]
-            }
-            How::ProtocolError => vec![close(CloseCode::Protocol, "")],
-            How::Stopped => vec![close(CloseCode::Away, "the emulator stops")],
-        };
-        let waits_for_answer = matches!(
-            how,
-            How::Close { .. } | How::Evicted | How::PeerRemoved | How::Stopped
-        );
-        entry.end(how);
-        let said = async {
-            for message in farewell {
-                socket.feed(message).await?;
-            }
-            socket.flush().await?;
-            // The client's Close frame, or its end; also what sends our answer to its Close frame.
-            while waits_for_answer && socket.next().await.is_some_and(|event| event.is_ok()) {}
-            Result::<(), Error>::Ok(())
-        };
+        entry.end(how.clone());
+        // From here on nobody need wait for a glance, and only after the record has ended must they not.
+        drop(orders);
+        if matches!(how, How::ClientReset | How::Reset) {
+            return socket.into_inner().reset();
+        }
         // Whatever goes wrong now goes wrong for a session that has ended.
-        let _ = timeout(FAREWELL_LIMIT, said).await;
+        let closed = timeout(FAREWELL_LIMIT, say_farewell(&mut socket, &how)).await;
+        if matches!(closed, Ok(Ok(true))) {
+            // Both Close frames are through: nothing more will come, and nothing can be cut off.
+            return;
+        }
         socket.into_inner().finish().await;
     }
+}
+
+/// Sends what is unsent and, where it is for us to do, closes. Answers whether the client has closed too.
+async fn say_farewell(socket: &mut WebSocketStream<Socket>, how: &How) -> Result<bool, Error> {
+    let last_words = match how {
+        How::ClientClose { .. } => {
+            // Sends the answer to the client's Close frame.
+            socket.flush().await?;
+            return Ok(true);
+        }
+        How::ClientFin | How::Fin | How::ClientReset | How::Reset => Vec::new(),
+        How::Close { code, reason } => vec![close((*code).into(), reason)],
+        How::Evicted | How::PeerRemoved => {
+            vec![Message::text(PEER_REMOVED), close(CloseCode::Normal, "")]
+        }
+        How::ProtocolError => vec![close(CloseCode::Protocol, "")],
+        How::Stopped => vec![close(CloseCode::Away, "the emulator stops")],
+    };
+    let closes = !last_words.is_empty();
+    for message in last_words {
+        socket.feed(message).await?;
+    }
+    socket.flush().await?;
+    if closes {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Writes what is unwritten and answers what arrives.
