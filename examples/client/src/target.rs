@@ -370,23 +370,24 @@ mod tests {
         for carrier in [Carrier::Header, Carrier::Query, Carrier::Subprotocol] {
             let target = Target::new(url).unwrap().token("s3cret", carrier).unwrap();
             let target = target.resume_key("k3y", carrier).unwrap();
-            let sent = (
-                target.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes),
-                target.subprotocols.first().map(HeaderValue::as_bytes),
-                target.raw_query(),
-                target.headers.get(RESUME_HEADER).map(HeaderValue::as_bytes),
-            );
-            let expected: (Option<&[u8]>, Option<&[u8]>, Option<&str>, Option<&[u8]>) =
-                match carrier {
-                    Carrier::Header => (Some(b"Bearer s3cret"), None, None, Some(b"k3y")),
-                    Carrier::Query => (None, None, Some("token=s3cret&berth_resume_key=k3y"), None),
-                    Carrier::Subprotocol => (
-                        None,
-                        Some(b"authorization.bearer.s3cret"),
-                        Some("berth_resume_key=k3y"),
-                        None,
-                    ),
-                };
+            let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+            let sent = [
+                target.headers.get(AUTHORIZATION).map(text),
+                target.subprotocols.first().map(text),
+                target.raw_query().map(str::to_owned),
+                target.headers.get(RESUME_HEADER).map(text),
+            ];
+            let expected = match carrier {
+                Carrier::Header => [Some("Bearer s3cret"), None, None, Some("k3y")],
+                Carrier::Query => [None, None, Some("token=s3cret&berth_resume_key=k3y"), None],
+                Carrier::Subprotocol => [
+                    None,
+                    Some("authorization.bearer.s3cret"),
+                    Some("berth_resume_key=k3y"),
+                    None,
+                ],
+            };
+            let expected = expected.map(|text| text.map(str::to_owned));
             assert_eq!(sent, expected, "{carrier:?}");
             let shown = format!("{target:?}");
             assert!(shown.contains(url) && !shown.contains("s3cret"), "{shown}");

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -14,8 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::config::{EmulatorConfig, Fault};
-use crate::emulator::Entry;
 use crate::ledger::{How, Stage};
+use crate::shared::Entry;
 use crate::signaling::Conversation;
 use crate::socket::{FAREWELL_LIMIT, Phase, Socket, stopping};
 
@@ -30,8 +31,9 @@ pub(crate) enum Order {
     Fin,
     Reset,
     Evict,
-    /// Take in what has already arrived, an end above all, then say so.
-    Glance(oneshot::Sender<()>),
+    /// Take in what has already arrived, then drop this; where that is the session's end, not before the
+    /// record has ended.
+    Glance(oneshot::Sender<Infallible>),
 }
 
 /// One accepted WebSocket. Its loop never waits to write, so that it always notices what arrives.
@@ -46,6 +48,7 @@ pub(crate) struct Session {
     introduction_deadline: Option<Instant>,
     messages: u64,
     unflushed: bool,
+    glancing: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Session {
@@ -75,6 +78,7 @@ impl Session {
             conversation,
             messages: 0,
             unflushed: false,
+            glancing: None,
         }
     }
 
@@ -141,14 +145,12 @@ impl Session {
             Order::Reset => ControlFlow::Break(How::Reset),
             Order::Evict => ControlFlow::Break(How::Evicted),
             Order::Glance(seen) => {
-                let outcome = if silent {
-                    ControlFlow::Continue(())
-                } else {
-                    self.glance()
-                };
-                // Whoever asked may have stopped waiting.
-                let _ = seen.send(());
-                outcome
+                self.glancing = Some(seen);
+                if !silent {
+                    self.glance()?;
+                }
+                self.glancing = None;
+                ControlFlow::Continue(())
             }
         }
     }
@@ -160,7 +162,10 @@ impl Session {
                 None => break,
             }
         }
-        ControlFlow::Continue(())
+        match self.socket.get_ref().end_of_client() {
+            Some(how) => ControlFlow::Break(how),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     /// Queues a message; the loop writes it out.
@@ -178,11 +183,12 @@ impl Session {
             mut socket,
             mut entry,
             orders,
+            glancing,
             ..
         } = self;
         entry.end(how.clone());
-        // From here on nobody need wait for a glance, and only after the record has ended must they not.
-        drop(orders);
+        // Whoever waits for a glance has waited for this, and need not wait for a farewell.
+        drop((orders, glancing));
         if matches!(how, How::ClientReset | How::Reset) {
             return socket.into_inner().reset();
         }
