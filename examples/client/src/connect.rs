@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::session::Session;
 use crate::target::Target;
-use crate::transport::Transport;
+use crate::transport::{Tls, Transport};
 
 /// An HTTP response that is no upgrade.
 #[derive(Clone, Debug)]
@@ -120,77 +121,127 @@ pub enum Step {
     Answer,
 }
 
-/// Opens a signaling WebSocket. Dropping the future ends the connection at once.
+/// A connection on which nothing has been asked yet. Dropping it ends it.
+#[derive(Debug)]
+pub struct Connection {
+    transport: Transport,
+    target: Target,
+}
+
+/// Opens a connection of its own and asks for an upgrade. Dropping the future ends the connection at once.
 ///
 /// # Errors
 /// [`ConnectError`].
 pub async fn connect(target: &Target) -> Result<Session, ConnectError> {
-    let transport = open(target).await?;
-    let tls = transport.tls();
-    let key = generate_key();
-    let request = upgrade_request(target, &key)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
-    let mut connection = pin!(connection.with_upgrades().fuse());
-
-    let answer = alongside(connection.as_mut(), sender.send_request(request));
-    let response = within(target, Step::Answer, answer).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let refusal = alongside(connection, collect(response));
-        return Err(refused(within(target, Step::Answer, refusal).await?));
-    }
-
-    let subprotocol =
-        check_upgrade(target, &key, response.headers()).map_err(ConnectError::Handshake)?;
-    let headers = response.headers().clone();
-    let upgraded = alongside(connection, hyper::upgrade::on(response)).await?;
-    let parts = upgraded
-        .downcast::<TokioIo<Transport>>()
-        .map_err(|_other| io::Error::from(io::ErrorKind::Unsupported))?;
-    // A frame may be as large as a message.
-    let config = WebSocketConfig::default().max_frame_size(None);
-    let (transport, already_read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    let socket =
-        WebSocketStream::from_partially_read(transport, already_read, Role::Client, Some(config))
-            .await;
-    Ok(Session::new(socket, headers, subprotocol, tls))
+    Connection::open(target).await?.upgrade().await
 }
 
-/// Asks the target's URL by a plain GET, over the same TLS and with the same headers, offering no upgrade.
+/// Opens a connection of its own and asks the target's URL by a plain GET.
 ///
 /// # Errors
-/// Every [`ConnectError`] but [`ConnectError::Refused`] and [`ConnectError::Handshake`].
+/// As [`Connection::open`] and [`Connection::get`].
 pub async fn get(target: &Target) -> Result<Response, ConnectError> {
-    let transport = open(target).await?;
-    let mut request = request(target)?;
-    request
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
-    let exchange = async { collect(sender.send_request(request).await?).await };
-    within(
-        target,
-        Step::Answer,
-        alongside(pin!(connection.fuse()), exchange),
-    )
-    .await
+    Connection::open(target).await?.get().await
 }
 
-async fn open(target: &Target) -> Result<Transport, ConnectError> {
-    let tcp = within(target, Step::Connect, async {
-        match target.connect_to {
-            Some(address) => TcpStream::connect(address).await,
-            None => TcpStream::connect((target.host.as_str(), target.port)).await,
+impl Connection {
+    /// Connects, and for a `wss` target goes through the TLS handshake, which checks the certificate.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`], [`ConnectError::Tls`], [`ConnectError::Timeout`].
+    pub async fn open(target: &Target) -> Result<Self, ConnectError> {
+        let target = target.clone();
+        let tcp = within(&target, Step::Connect, async {
+            match target.connect_to {
+                Some(address) => TcpStream::connect(address).await,
+                None => TcpStream::connect((target.host.as_str(), target.port)).await,
+            }
+        })
+        .await?;
+        tcp.set_nodelay(true)?;
+        let transport = match &target.tls {
+            None => Transport::Plain(tcp),
+            Some(tls) => {
+                let connector = TlsConnector::from(tls.config.clone());
+                let handshake = connector.connect(tls.server_name.clone(), tcp);
+                let handshake = async { handshake.await.map_err(ConnectError::Tls) };
+                Transport::Tls(Box::new(
+                    within(&target, Step::TlsHandshake, handshake).await?,
+                ))
+            }
+        };
+        Ok(Self { transport, target })
+    }
+
+    /// What TLS agreed on; `None` for a `ws` target.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        self.transport.tls()
+    }
+
+    /// The address that was connected to.
+    ///
+    /// # Errors
+    /// Those of the operating system, such as for a connection that has already been reset.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.transport.tcp().peer_addr()
+    }
+
+    /// Asks for the signaling WebSocket. Dropping the future ends the connection at once.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn upgrade(self) -> Result<Session, ConnectError> {
+        let Self { transport, target } = self;
+        let tls = transport.tls();
+        let key = generate_key();
+        let request = upgrade_request(&target, &key)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
+        let mut connection = pin!(connection.with_upgrades().fuse());
+
+        let answer = alongside(connection.as_mut(), sender.send_request(request));
+        let response = within(&target, Step::Answer, answer).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let refusal = alongside(connection, collect(response));
+            return Err(refused(within(&target, Step::Answer, refusal).await?));
         }
-    });
-    let tcp = tcp.await?;
-    tcp.set_nodelay(true)?;
-    let Some(tls) = &target.tls else {
-        return Ok(Transport::Plain(tcp));
-    };
-    let handshake = TlsConnector::from(tls.config.clone()).connect(tls.server_name.clone(), tcp);
-    let handshake = async { handshake.await.map_err(ConnectError::Tls) };
-    let stream = within(target, Step::TlsHandshake, handshake).await?;
-    Ok(Transport::Tls(Box::new(stream)))
+
+        let subprotocol =
+            check_upgrade(&target, &key, response.headers()).map_err(ConnectError::Handshake)?;
+        let headers = response.headers().clone();
+        let upgraded = alongside(connection, hyper::upgrade::on(response)).await?;
+        let parts = upgraded
+            .downcast::<TokioIo<Transport>>()
+            .map_err(|_other| io::Error::from(io::ErrorKind::Unsupported))?;
+        let (transport, already_read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        // A frame may be as large as a message.
+        let limits = Some(WebSocketConfig::default().max_frame_size(None));
+        let socket =
+            WebSocketStream::from_partially_read(transport, already_read, Role::Client, limits)
+                .await;
+        Ok(Session::new(socket, headers, subprotocol, tls))
+    }
+
+    /// Asks the target's URL by a plain GET, with the same headers, offering no upgrade. Web clients
+    /// learn by it why an upgrade was refused.
+    ///
+    /// # Errors
+    /// Every [`ConnectError`] but [`ConnectError::Refused`] and [`ConnectError::Handshake`].
+    pub async fn get(self) -> Result<Response, ConnectError> {
+        let Self { transport, target } = self;
+        let mut request = request(&target)?;
+        request
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
+        let exchange = async { collect(sender.send_request(request).await?).await };
+        within(
+            &target,
+            Step::Answer,
+            alongside(pin!(connection.fuse()), exchange),
+        )
+        .await
+    }
 }
 
 fn request(target: &Target) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {

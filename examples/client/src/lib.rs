@@ -15,7 +15,7 @@ mod transport;
 use std::fmt;
 use std::str::FromStr;
 
-pub use connect::{ConnectError, HandshakeFault, Response, Step, connect, get};
+pub use connect::{ConnectError, Connection, HandshakeFault, Response, Step, connect, get};
 pub use hyper::HeaderMap;
 pub use rtsp::rtsp_exchange;
 pub use session::{Departure, Session, SessionError};

@@ -293,3 +293,117 @@ const QUERY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let cases = [
+            (
+                "ws://localhost/sign_in?a=b",
+                ("localhost", 80, "/sign_in", Some("a=b"), false),
+            ),
+            (
+                "wss://localhost/rtsp",
+                ("localhost", 443, "/rtsp", None, true),
+            ),
+            (
+                "wss://127.0.0.1:8443/web/sign_in",
+                ("127.0.0.1", 8443, "/web/sign_in", None, true),
+            ),
+            ("wss://[::1]:8443", ("::1", 8443, "/", None, true)),
+            (
+                "ws://berth.example?a",
+                ("berth.example", 80, "/", Some("a"), false),
+            ),
+        ];
+        for (url, expected) in cases {
+            let target = Target::new(url).unwrap();
+            let parts = (
+                target.host(),
+                target.port,
+                target.path(),
+                target.raw_query(),
+                target.is_encrypted(),
+            );
+            assert_eq!(parts, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for url in [
+            "",
+            "localhost",
+            "/sign_in",
+            "https://localhost/sign_in",
+            "wss:///sign_in",
+            "wss://a b/",
+        ] {
+            assert!(Target::new(url).is_err(), "{url}");
+        }
+        assert!(matches!(
+            Target::new("wss://-/"),
+            Err(TargetError::ServerName(_))
+        ));
+    }
+
+    #[test]
+    fn queries_are_encoded_and_appended() {
+        let target = Target::new("ws://a/sign_in").unwrap();
+        let target = target
+            .query("a", "b-._~")
+            .unwrap()
+            .query("key", "x y&z=\u{e9}/+")
+            .unwrap();
+        assert_eq!(
+            target.raw_query(),
+            Some("a=b-._~&key=x%20y%26z%3D%C3%A9%2F%2B")
+        );
+    }
+
+    #[test]
+    fn a_token_travels_as_told_and_is_not_shown() {
+        let url = "wss://localhost/sign_in";
+        for carrier in [Carrier::Header, Carrier::Query, Carrier::Subprotocol] {
+            let target = Target::new(url).unwrap().token("s3cret", carrier).unwrap();
+            let target = target.resume_key("k3y", carrier).unwrap();
+            let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+            let sent = [
+                target.headers.get(AUTHORIZATION).map(text),
+                target.subprotocols.first().map(text),
+                target.raw_query().map(str::to_owned),
+                target.headers.get(RESUME_HEADER).map(text),
+            ];
+            let expected = match carrier {
+                Carrier::Header => [Some("Bearer s3cret"), None, None, Some("k3y")],
+                Carrier::Query => [None, None, Some("token=s3cret&berth_resume_key=k3y"), None],
+                Carrier::Subprotocol => [
+                    None,
+                    Some("authorization.bearer.s3cret"),
+                    Some("berth_resume_key=k3y"),
+                    None,
+                ],
+            };
+            let expected = expected.map(|text| text.map(str::to_owned));
+            assert_eq!(sent, expected, "{carrier:?}");
+            let shown = format!("{target:?}");
+            assert!(shown.contains(url) && !shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_ca_file_has_to_hold_a_ca() {
+        let target = Target::new("wss://localhost/").unwrap();
+        let absent = target
+            .clone()
+            .ca_file(Path::new("no-such-file.pem"))
+            .unwrap_err();
+        assert!(matches!(absent, TargetError::CaFile { .. }), "{absent}");
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let without = target.ca_file(empty.path()).unwrap_err();
+        assert!(matches!(without, TargetError::NoCa(_)), "{without}");
+    }
+}

@@ -18,13 +18,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::config::{Fault, ParseFaultError};
-use crate::emulator::Shared;
 use crate::ledger::{How, Ledger, SessionRecord, Stage};
 use crate::session::Order;
+use crate::shared::Shared;
 use crate::socket::{Socket, stopping};
 
 /// One connection to the readiness port, from its acceptance to its end.
-pub(crate) async fn serve(tcp: TcpStream, shared: Arc<Shared>) {
+pub(crate) async fn serve_control(tcp: TcpStream, shared: Arc<Shared>) {
     let mut phase = shared.phase();
     let socket = TokioIo::new(Socket::new(tcp, shared.phase()));
     let service = service_fn(|request| {
@@ -160,8 +160,10 @@ impl FromStr for Ending {
 }
 
 fn records(shared: &Shared) -> Response<Full<Bytes>> {
-    let json =
-        shared.with_ledger(|ledger, started| serde_json::to_vec(&LedgerView::new(ledger, started)));
+    let json = serde_json::to_vec(&LedgerView::new(
+        &shared.ledger().borrow(),
+        shared.started(),
+    ));
     match json {
         Ok(json) => respond(StatusCode::OK, "application/json", json.into()),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

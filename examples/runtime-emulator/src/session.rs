@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -14,8 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::config::{EmulatorConfig, Fault};
-use crate::emulator::Entry;
 use crate::ledger::{How, Stage};
+use crate::shared::Entry;
 use crate::signaling::Conversation;
 use crate::socket::{FAREWELL_LIMIT, Phase, Socket, stopping};
 
@@ -30,8 +31,9 @@ pub(crate) enum Order {
     Fin,
     Reset,
     Evict,
-    /// Take in what has already arrived, an end above all, then say so.
-    Glance(oneshot::Sender<()>),
+    /// Take in what has already arrived, then drop this; where that is the session's end, not before the
+    /// record has ended.
+    Glance(oneshot::Sender<Infallible>),
 }
 
 /// One accepted WebSocket. Its loop never waits to write, so that it always notices what arrives.
@@ -46,6 +48,7 @@ pub(crate) struct Session {
     introduction_deadline: Option<Instant>,
     messages: u64,
     unflushed: bool,
+    glancing: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Session {
@@ -75,6 +78,7 @@ impl Session {
             conversation,
             messages: 0,
             unflushed: false,
+            glancing: None,
         }
     }
 
@@ -141,14 +145,12 @@ impl Session {
             Order::Reset => ControlFlow::Break(How::Reset),
             Order::Evict => ControlFlow::Break(How::Evicted),
             Order::Glance(seen) => {
-                let outcome = if silent {
-                    ControlFlow::Continue(())
-                } else {
-                    self.glance()
-                };
-                // Whoever asked may have stopped waiting.
-                let _ = seen.send(());
-                outcome
+                self.glancing = Some(seen);
+                if !silent {
+                    self.glance()?;
+                }
+                self.glancing = None;
+                ControlFlow::Continue(())
             }
         }
     }
@@ -160,7 +162,10 @@ impl Session {
                 None => break,
             }
         }
-        ControlFlow::Continue(())
+        match self.socket.get_ref().end_of_client() {
+            Some(how) => ControlFlow::Break(how),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     /// Queues a message; the loop writes it out.
@@ -177,43 +182,55 @@ impl Session {
         let Self {
             mut socket,
             mut entry,
-            mut orders,
+            orders,
+            glancing,
             ..
         } = self;
-        // Whoever waits for a glance need not wait for a farewell.
-        orders.close();
-        while orders.try_recv().is_ok() {}
-        let farewell = match &how {
-            How::ClientReset | How::Reset => {
-                entry.end(how);
-                return socket.into_inner().reset();
-            }
-            How::ClientClose { .. } | How::ClientFin | How::Fin => Vec::new(),
-            How::Close { code, reason } => vec![close((*code).into(), reason)],
-            How::Evicted | How::PeerRemoved => {
-                vec![Message::text(PEER_REMOVED), close(CloseCode::Normal, "")]
-            }
-            How::ProtocolError => vec![close(CloseCode::Protocol, "")],
-            How::Stopped => vec![close(CloseCode::Away, "the emulator stops")],
-        };
-        let waits_for_answer = matches!(
-            how,
-            How::Close { .. } | How::Evicted | How::PeerRemoved | How::Stopped
-        );
-        entry.end(how);
-        let said = async {
-            for message in farewell {
-                socket.feed(message).await?;
-            }
-            socket.flush().await?;
-            // The client's Close frame, or its end; also what sends our answer to its Close frame.
-            while waits_for_answer && socket.next().await.is_some_and(|event| event.is_ok()) {}
-            Result::<(), Error>::Ok(())
-        };
+        entry.end(how.clone());
+        // Whoever waits for a glance has waited for this, and need not wait for a farewell.
+        drop((orders, glancing));
+        if matches!(how, How::ClientReset | How::Reset) {
+            return socket.into_inner().reset();
+        }
         // Whatever goes wrong now goes wrong for a session that has ended.
-        let _ = timeout(FAREWELL_LIMIT, said).await;
+        let closed = timeout(FAREWELL_LIMIT, say_farewell(&mut socket, &how)).await;
+        if matches!(closed, Ok(Ok(true))) {
+            // Both Close frames are through: nothing more will come, and nothing can be cut off.
+            return;
+        }
         socket.into_inner().finish().await;
     }
+}
+
+/// Sends what is unsent and, where it is for us to do, closes. Answers whether the client has closed too.
+async fn say_farewell(socket: &mut WebSocketStream<Socket>, how: &How) -> Result<bool, Error> {
+    let last_words = match how {
+        How::ClientClose { .. } => {
+            // Sends the answer to the client's Close frame.
+            socket.flush().await?;
+            return Ok(true);
+        }
+        How::ClientFin | How::Fin | How::ClientReset | How::Reset => Vec::new(),
+        How::Close { code, reason } => vec![close((*code).into(), reason)],
+        How::Evicted | How::PeerRemoved => {
+            vec![Message::text(PEER_REMOVED), close(CloseCode::Normal, "")]
+        }
+        How::ProtocolError => vec![close(CloseCode::Protocol, "")],
+        How::Stopped => vec![close(CloseCode::Away, "the emulator stops")],
+    };
+    let closes = !last_words.is_empty();
+    for message in last_words {
+        socket.feed(message).await?;
+    }
+    socket.flush().await?;
+    if closes {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Writes what is unwritten and answers what arrives.
