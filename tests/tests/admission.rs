@@ -1,5 +1,6 @@
 //! The table of refusals against the admission crate itself, in milliseconds and without a proxy: what fails here
 //! is not the proxy's doing.
+#![cfg(test)]
 
 use std::sync::Arc;
 
