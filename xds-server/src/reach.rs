@@ -116,3 +116,122 @@ fn reached(endpoint: &EndpointSpec) -> Option<InstanceName> {
         EndpointHealth::Unhealthy => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::xds::Resource;
+
+    fn acknowledged(stream: u64, cluster: &str, instances: &[(&str, EndpointHealth)]) -> NodeEvent {
+        let endpoints = instances
+            .iter()
+            .map(|(instance, health)| EndpointSpec {
+                instance: (*instance).to_owned(),
+                address: "192.0.2.1:49100".parse().unwrap(),
+                health: *health,
+            })
+            .collect();
+        let resource = Resource::new(cluster, Vec::new());
+        NodeEvent::Stream {
+            node: "edge".to_owned(),
+            stream: StreamId(stream),
+            event: StreamEvent::Acknowledged {
+                resource_type: ResourceType::Endpoint,
+                resources: vec![Arc::new(resource.with_endpoints(endpoints))],
+                removed: Vec::new(),
+            },
+        }
+    }
+
+    fn connected(stream: u64) -> NodeEvent {
+        NodeEvent::Connected {
+            node: "edge".to_owned(),
+            stream: StreamId(stream),
+        }
+    }
+
+    fn disconnected(stream: u64) -> NodeEvent {
+        NodeEvent::Disconnected {
+            node: "edge".to_owned(),
+            stream: StreamId(stream),
+        }
+    }
+
+    fn reached(reach: &Reach) -> Vec<String> {
+        let reached = reach.reached(&"edge".into());
+        let mut names: Vec<_> = reached.iter().map(ToString::to_string).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_node_reaches() {
+        use EndpointHealth::{Draining, Healthy, Unhealthy};
+        let both = [("web-1", Healthy), ("web-2", Healthy)];
+        let cases: [(&str, Vec<NodeEvent>, &[&str]); 7] = [
+            ("nothing said", vec![connected(1)], &[]),
+            (
+                "acknowledged, but for the unhealthy",
+                vec![
+                    connected(1),
+                    acknowledged(1, "web", &[("web-1", Draining), ("web-2", Unhealthy)]),
+                ],
+                &["web-1"],
+            ),
+            (
+                "clusters add up",
+                vec![
+                    connected(1),
+                    acknowledged(1, "web", &both[..1]),
+                    acknowledged(1, "more", &both[1..]),
+                ],
+                &["web-1", "web-2"],
+            ),
+            (
+                "a proxy keeps what it has without us",
+                vec![connected(1), acknowledged(1, "web", &both), disconnected(1)],
+                &["web-1", "web-2"],
+            ),
+            (
+                "a new stream counts when it has spoken",
+                vec![
+                    connected(1),
+                    acknowledged(1, "web", &both),
+                    disconnected(1),
+                    connected(2),
+                ],
+                &["web-1", "web-2"],
+            ),
+            (
+                "and then alone",
+                vec![
+                    connected(1),
+                    acknowledged(1, "web", &both),
+                    disconnected(1),
+                    connected(2),
+                    acknowledged(2, "web", &both[..1]),
+                ],
+                &["web-1"],
+            ),
+            (
+                "two processes of one node: what both have",
+                vec![
+                    connected(1),
+                    acknowledged(1, "web", &both),
+                    connected(2),
+                    acknowledged(2, "web", &both[1..]),
+                ],
+                &["web-2"],
+            ),
+        ];
+        for (what, events, expected) in cases {
+            let mut reach = Reach::default();
+            for event in &events {
+                reach.handle(event);
+            }
+            assert_eq!(reached(&reach), expected, "{what}");
+        }
+    }
+}

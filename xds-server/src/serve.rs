@@ -9,17 +9,17 @@ use berth_proto::session::v1::sessions_server::SessionsServer;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tracing::info;
 
 use crate::admin;
 use crate::clock::{self, Clock};
-use crate::config::{self, Config, WhenControlPlaneAway};
+use crate::config::{Config, WhenControlPlaneAway};
 use crate::controller::{self, Parts};
-use crate::placement::{Placement, PoolPolicy, SecondDevice, Timing};
-use crate::probes::Probes;
+use crate::placement::{Placement, Timing};
+use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::xds::{
     Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
@@ -41,6 +41,9 @@ pub enum ServeError {
     /// The configuration says something that no proxy could be told.
     #[error(transparent)]
     Gateway(#[from] InvalidGateway),
+    /// The probes cannot be set up.
+    #[error(transparent)]
+    Probes(#[from] SetupError),
     /// The xDS and session server broke.
     #[error("the xDS server failed: {0}")]
     Xds(#[from] tonic::transport::Error),
@@ -60,7 +63,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let xds_listener = bind("xds", config.xds).await?;
     let admin_listener = bind("admin", config.admin).await?;
     let clock = Clock::start();
-    let (probes, results) = Probes::start(&config.pools);
+    let (sender, results) = mpsc::channel(RESULTS);
+    let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new();
     let (controller, task) = controller::run(Parts {
         clock,
@@ -139,18 +143,7 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     // what Syncs report raises the term where somebody has.
     let mut placement = Placement::new(timing, clock::unix_seconds(), now);
     for pool in &config.pools {
-        let policy = PoolPolicy {
-            hold: pool.hold,
-            orphan_after: pool.orphan_after,
-            resume_window: pool.resume_window,
-            second_device: match pool.second_device {
-                config::SecondDevice::Allow => SecondDevice::Allow,
-                config::SecondDevice::Refuse => SecondDevice::Refuse,
-                config::SecondDevice::TakeOver => SecondDevice::TakeOver,
-            },
-            settle: pool.settle,
-        };
-        placement.set_pool(pool.name.clone(), policy);
+        placement.set_pool(pool.name.clone(), pool.policy.clone());
         for instance in &pool.instances {
             placement.add_instance(now, instance.name.clone(), pool.name.clone());
         }
@@ -202,7 +195,7 @@ fn filter_configuration(config: &Config) -> Result<String, serde_json::Error> {
 }
 
 fn longest_hold(config: &Config) -> Duration {
-    let holds = config.pools.iter().map(|pool| pool.hold);
+    let holds = config.pools.iter().map(|pool| pool.policy.hold);
     holds.max().unwrap_or_default()
 }
 
@@ -228,3 +221,6 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is in flight when the process is told to stop has this long.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Probe results that wait for the controller; more hold the probes back.
+const RESULTS: usize = 256;

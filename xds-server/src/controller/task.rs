@@ -160,7 +160,7 @@ impl Task {
 
     fn handle_probe(&mut self, result: &ProbeResult) {
         let now = self.parts.clock.now();
-        let (instance, outcome) = (&result.instance, &result.outcome);
+        let (instance, outcome) = (&result.instance, &result.result);
         let change = self.parts.fleet.handle_probe(instance, outcome.is_ok(), now);
         if let Some(change) = change {
             match outcome {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::resource::Inconsistent;
+
 /// Everything one Envoy is to be told.
 #[derive(Clone, Debug)]
 pub struct Gateway {
@@ -107,9 +109,6 @@ pub enum EndpointHealth {
 /// Why a [`Gateway`] cannot be told to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGateway {
-    /// Two clusters would be one.
-    #[error("two clusters are named `{0}`")]
-    DuplicateCluster(String),
     /// A session for one of the two instances could reach the other.
     #[error("cluster `{cluster}` has two instances at {address}")]
     DuplicateEndpoint {
@@ -118,33 +117,28 @@ pub enum InvalidGateway {
         /// The address both give.
         address: SocketAddr,
     },
-    /// Two listeners would be one.
-    #[error("two listeners are named `{0}`")]
-    DuplicateListener(String),
+    /// Names are not unique.
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+    /// Envoy is told the path as text.
+    #[error("the module's path `{}` is not UTF-8", .0.display())]
+    ModulePathNotUtf8(PathBuf),
 }
 
 impl Gateway {
-    /// Checks what the types cannot say.
-    pub(super) fn check(&self) -> Result<(), InvalidGateway> {
-        let mut listeners = BTreeSet::new();
-        for listener in &self.listeners {
-            if !listeners.insert(listener.name.as_str()) {
-                return Err(InvalidGateway::DuplicateListener(listener.name.clone()));
-            }
-        }
-        let mut clusters = BTreeSet::new();
+    /// Checks that an address says which instance.
+    pub(super) fn check_endpoints(&self) -> Result<(), InvalidGateway> {
         for cluster in self.pools.iter().flat_map(|pool| &pool.clusters) {
-            if !clusters.insert(cluster.name.as_str()) {
-                return Err(InvalidGateway::DuplicateCluster(cluster.name.clone()));
-            }
             let mut addresses = BTreeSet::new();
-            for endpoint in &cluster.endpoints {
-                if !addresses.insert(endpoint.address) {
-                    return Err(InvalidGateway::DuplicateEndpoint {
-                        cluster: cluster.name.clone(),
-                        address: endpoint.address,
-                    });
-                }
+            if let Some(endpoint) = cluster
+                .endpoints
+                .iter()
+                .find(|endpoint| !addresses.insert(endpoint.address))
+            {
+                return Err(InvalidGateway::DuplicateEndpoint {
+                    cluster: cluster.name.clone(),
+                    address: endpoint.address,
+                });
             }
         }
         Ok(())

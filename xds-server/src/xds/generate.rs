@@ -1,11 +1,106 @@
 //! From a [`Gateway`] to the resources Envoy is sent.
+//!
+//! Protobuf messages with a map of more than one entry are kept out: their entries are encoded in any order, and
+//! equal input has to give equal bytes. An unchanged listener that only looks changed is replaced, and Envoy ends
+//! the sessions on the one before it when its drain time is up. For the same reason all that may change while
+//! sessions live is outside the listener: routes in RDS, the certificate in SDS, the filter in ECDS.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, SocketAddress, address,
+    config_source, socket_address,
+};
+use envoy_types::pb::google::protobuf;
+use prost::Message;
 
 use super::gateway::{Gateway, InvalidGateway};
-use super::resource::Snapshot;
+use super::resource::{Resource, ResourceType, Snapshot};
+
+mod cluster;
+mod filter;
+mod listener;
+mod local_reply;
+mod route;
+#[cfg(test)]
+mod tests;
 
 /// The resources that make an Envoy the gateway described. Equal input gives equal bytes, and the order of
-/// pools, clusters and endpoints does not matter.
+/// listeners, pools, clusters and endpoints does not matter.
 pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
-    gateway.check()?;
-    Ok(Snapshot::default())
+    gateway.check_endpoints()?;
+    let mut resources = vec![(ResourceType::Extension, filter::extension(&gateway.filter)?)];
+    for pool in &gateway.pools {
+        for spec in &pool.clusters {
+            resources.push((
+                ResourceType::Cluster,
+                cluster::cluster(&spec.name, pool.connect_timeout),
+            ));
+            resources.push((ResourceType::Endpoint, cluster::endpoints(spec)));
+        }
+    }
+    if !gateway.listeners.is_empty() {
+        resources.push((
+            ResourceType::Route,
+            route::routes(gateway.handshake_timeout),
+        ));
+        resources.push((ResourceType::Secret, listener::secret(&gateway.certificate)));
+    }
+    resources.extend(
+        gateway
+            .listeners
+            .iter()
+            .map(|spec| (ResourceType::Listener, listener::listener(spec))),
+    );
+    Ok(Snapshot::new(resources)?)
 }
+
+fn encoded(name: &str, message: &impl Message) -> Resource {
+    Resource::new(name, message.encode_to_vec())
+}
+
+/// Where every resource that another refers to comes from: the stream the other came by.
+const fn over_ads() -> ConfigSource {
+    ConfigSource {
+        authorities: Vec::new(),
+        initial_fetch_timeout: None,
+        resource_api_version: ApiVersion::V3 as i32,
+        config_source_specifier: Some(config_source::ConfigSourceSpecifier::Ads(
+            AggregatedConfigSource {},
+        )),
+    }
+}
+
+fn tcp_address(address: SocketAddr) -> Address {
+    Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: address.ip().to_string(),
+            port_specifier: Some(socket_address::PortSpecifier::PortValue(
+                address.port().into(),
+            )),
+            ..SocketAddress::default()
+        })),
+    }
+}
+
+fn duration(duration: Duration) -> protobuf::Duration {
+    protobuf::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// The one RDS resource, and the one SDS secret.
+const ROUTES: &str = "berth";
+const SECRET: &str = "berth";
+/// The ECDS resource, which is also the filter's name in a proxy that has listeners of its own.
+const EXTENSION: &str = "berth.admission";
+
+/// What the filter sets on an admitted request for Envoy to act on: which cluster, and base64 of which `ip:port`.
+const CLUSTER_HEADER: &str = "x-berth-cluster";
+const ENDPOINT_HEADER: &str = "x-berth-endpoint";
+/// On every refusal, the filter's and Envoy's own.
+const REASON_HEADER: &str = "x-berth-reason";
+/// Names that only the filter may use on a request.
+const HEADER_PREFIX: &str = "x-berth-";

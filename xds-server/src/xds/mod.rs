@@ -22,5 +22,5 @@ pub use gateway::{
     ListenerSpec, PoolSpec, assign_clusters,
 };
 pub use generate::generate;
-pub use resource::{ByType, Resource, ResourceType, Snapshot, UnknownType, Version};
+pub use resource::{ByType, Inconsistent, Resource, ResourceType, Snapshot, UnknownType, Version};
 pub use service::{NodeEvent, StreamId, XdsServer};

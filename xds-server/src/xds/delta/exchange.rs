@@ -1,0 +1,430 @@
+//! One client and one resource type: what it has, what it is owed, what it would not take.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::super::resource::{Resource, ResourceType, Snapshot, Version};
+use super::super::subscription::{Subscription, WILDCARD};
+use super::{Answer, DeltaRequest, StreamEvent};
+
+/// The exchange about one resource type. At most one response of it is unanswered at any time, so what the
+/// client has is always known, but for that response.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    resource_type: ResourceType,
+    subscription: Subscription,
+    /// Whether the client has spoken of this type on this stream. Before that, it wants nothing.
+    opened: bool,
+    /// Whether the client waits to hear what there is, be it nothing: Envoy does not start without that.
+    greet: bool,
+    known: BTreeMap<String, Known>,
+    /// Names to be answered for although the client is known to have what there is.
+    due: BTreeSet<String>,
+    unanswered: Option<Unanswered>,
+    refused: BTreeSet<(String, Version)>,
+    /// Parts of refused responses, to be sent apart until the fault is found.
+    suspects: VecDeque<Vec<Arc<Resource>>>,
+}
+
+/// What the client has under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It was told that there is nothing.
+    Absent,
+    /// It says it has this from an earlier stream.
+    Claimed(Version),
+    /// It acknowledged this.
+    Held(Version),
+    /// It may have something: it dropped the name and took it up again while a response with it was on its way.
+    Unsure,
+}
+
+impl Known {
+    fn version(self) -> Option<Version> {
+        match self {
+            Self::Absent | Self::Unsure => None,
+            Self::Claimed(version) | Self::Held(version) => Some(version),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Unanswered {
+    nonce: String,
+    message: Message,
+    /// Names in it that the client did not want for a while since: it may have read them before or after, so
+    /// what it has of them is not known.
+    dropped: BTreeSet<String>,
+}
+
+/// What one response carries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Message {
+    /// New or changed.
+    pub(super) resources: Vec<Arc<Resource>>,
+    /// Gone, or asked for and not there.
+    pub(super) removed: Vec<String>,
+}
+
+impl Message {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let resources = self.resources.iter().map(|resource| resource.name());
+        resources.chain(self.removed.iter().map(String::as_str))
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(resource_type: ResourceType) -> Self {
+        Self {
+            resource_type,
+            subscription: Subscription::default(),
+            opened: false,
+            greet: false,
+            known: BTreeMap::new(),
+            due: BTreeSet::new(),
+            unanswered: None,
+            refused: BTreeSet::new(),
+            suspects: VecDeque::new(),
+        }
+    }
+
+    /// Takes a request of this type. `snapshot` is what there is, if that is known yet.
+    pub(super) fn handle(
+        &mut self,
+        request: DeltaRequest,
+        snapshot: Option<&Snapshot>,
+        events: &mut VecDeque<StreamEvent>,
+    ) {
+        if let Some(answer) = &request.answer {
+            self.settle(answer, events);
+        }
+        self.unsubscribe(&request.unsubscribe);
+        self.subscribe(&request, snapshot, events);
+    }
+
+    /// Counts what the client says it has as acknowledged where it is what there is.
+    pub(super) fn confirm_claims(
+        &mut self,
+        snapshot: &Snapshot,
+        events: &mut VecDeque<StreamEvent>,
+    ) {
+        let mut resources = Vec::new();
+        for (name, known) in &mut self.known {
+            if let Known::Claimed(version) = *known
+                && let Some(resource) = snapshot.find(self.resource_type, name)
+                && resource.version() == version
+            {
+                *known = Known::Held(version);
+                resources.push(Arc::clone(resource));
+            }
+        }
+        if !resources.is_empty() {
+            events.push_back(StreamEvent::Acknowledged {
+                resource_type: self.resource_type,
+                resources,
+                removed: Vec::new(),
+            });
+        }
+    }
+
+    /// Has the client told of `name` once more, if it wants it, or comes to want it with its first request.
+    pub(super) fn repeat(&mut self, name: &str) {
+        if !self.opened || self.subscription.wants(name) {
+            self.due.insert(name.to_owned());
+        }
+    }
+
+    /// Notes a response as sent.
+    pub(super) fn sent(&mut self, nonce: String, message: Message) {
+        self.greet = false;
+        for name in message.names() {
+            self.due.remove(name);
+        }
+        self.unanswered = Some(Unanswered {
+            nonce,
+            message,
+            dropped: BTreeSet::new(),
+        });
+    }
+
+    /// What to tell the client that is new to it, or that it waits for.
+    pub(super) fn next_update(&mut self, snapshot: &Snapshot) -> Option<Message> {
+        if self.unanswered.is_some() {
+            return None;
+        }
+        while let Some(group) = self.suspects.pop_front() {
+            let resources: Vec<_> = group
+                .into_iter()
+                .filter(|suspect| {
+                    snapshot
+                        .find(self.resource_type, suspect.name())
+                        .is_some_and(|resource| resource.version() == suspect.version())
+                        && self.owes(suspect)
+                })
+                .collect();
+            if !resources.is_empty() {
+                return Some(Message {
+                    resources,
+                    removed: Vec::new(),
+                });
+            }
+        }
+        self.update(snapshot)
+    }
+
+    /// What to tell the client is gone.
+    pub(super) fn next_removal(&self, snapshot: &Snapshot) -> Option<Message> {
+        if self.unanswered.is_some() {
+            return None;
+        }
+        let removed: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(name, known)| {
+                **known != Known::Absent && snapshot.find(self.resource_type, name).is_none()
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        (!removed.is_empty()).then_some(Message {
+            resources: Vec::new(),
+            removed,
+        })
+    }
+
+    /// Whether the client has been given, and has answered for, all that is new.
+    pub(super) fn is_up_to_date(&self, snapshot: &Snapshot) -> bool {
+        let unanswered = self.unanswered.as_ref();
+        unanswered.is_none_or(|unanswered| unanswered.message.resources.is_empty())
+            && self.update(snapshot).is_none()
+    }
+
+    fn update(&self, snapshot: &Snapshot) -> Option<Message> {
+        if !self.opened {
+            return None;
+        }
+        let there = snapshot.of(self.resource_type);
+        let resources: Vec<_> = there
+            .values()
+            .filter(|resource| self.owes(resource))
+            .map(Arc::clone)
+            .collect();
+        let unheard = self
+            .subscription
+            .named()
+            .filter(|name| !self.known.contains_key(*name));
+        let removed: BTreeSet<_> = self.due.iter().map(String::as_str).chain(unheard).collect();
+        let removed: Vec<_> = removed
+            .into_iter()
+            .filter(|name| !there.contains_key(*name))
+            .map(str::to_owned)
+            .collect();
+        (self.greet || !resources.is_empty() || !removed.is_empty())
+            .then_some(Message { resources, removed })
+    }
+
+    fn owes(&self, resource: &Resource) -> bool {
+        let name = resource.name();
+        let held = self.known.get(name).and_then(|known| known.version());
+        self.opened
+            && self.subscription.wants(name)
+            && (held != Some(resource.version()) || self.due.contains(name))
+            && !self
+                .refused
+                .contains(&(name.to_owned(), resource.version()))
+    }
+
+    fn subscribe(
+        &mut self,
+        request: &DeltaRequest,
+        snapshot: Option<&Snapshot>,
+        events: &mut VecDeque<StreamEvent>,
+    ) {
+        let everything_before = self.opened && self.subscription.is_wildcard();
+        self.subscription
+            .add(request.subscribe.iter().map(String::as_str));
+        let claims = if self.opened {
+            None
+        } else {
+            Some(&request.initial_versions)
+        };
+        self.opened = true;
+
+        for (name, version) in claims.into_iter().flatten() {
+            // A version that is not one of ours is as good as none.
+            if let Ok(version) = version.parse()
+                && self.subscription.wants(name)
+            {
+                self.known.insert(name.clone(), Known::Claimed(version));
+            }
+        }
+        // The client may have dropped what it names again, so it is owed an answer in any case; but what comes
+        // with a version is there.
+        let claimed = |name: &str| claims.is_some_and(|claims| claims.contains_key(name));
+        self.due.extend(
+            request
+                .subscribe
+                .iter()
+                .filter(|name| *name != WILDCARD && !claimed(name))
+                .cloned(),
+        );
+        if self.subscription.is_wildcard() {
+            self.greet |= !everything_before && self.known.is_empty();
+        } else {
+            self.forget_unwanted();
+        }
+        if let (Some(snapshot), true) = (snapshot, claims.is_some()) {
+            self.confirm_claims(snapshot, events);
+        }
+    }
+
+    fn unsubscribe(&mut self, names: &[String]) {
+        self.subscription.remove(names.iter().map(String::as_str));
+        if self.subscription.is_wildcard() {
+            // The client may have dropped them, and everything includes them still.
+            self.due.extend(names.iter().cloned());
+        }
+        self.forget_unwanted();
+    }
+
+    fn forget_unwanted(&mut self) {
+        let subscription = &self.subscription;
+        self.known.retain(|name, _| subscription.wants(name));
+        self.due.retain(|name| subscription.wants(name));
+        if let Some(Unanswered {
+            message, dropped, ..
+        }) = &mut self.unanswered
+        {
+            dropped.extend(
+                message
+                    .names()
+                    .filter(|name| !subscription.wants(name))
+                    .map(str::to_owned),
+            );
+        }
+    }
+
+    /// Takes an ACK or a NACK. One that is not of the latest response says nothing of use.
+    fn settle(&mut self, answer: &Answer, events: &mut VecDeque<StreamEvent>) {
+        let Some(unanswered) = self
+            .unanswered
+            .take_if(|unanswered| unanswered.nonce == answer.nonce)
+        else {
+            return;
+        };
+        match &answer.error {
+            None => self.accept(unanswered, events),
+            Some(error) => self.refuse(unanswered.message, error, events),
+        }
+    }
+
+    fn accept(&mut self, unanswered: Unanswered, events: &mut VecDeque<StreamEvent>) {
+        let Unanswered {
+            mut message,
+            dropped,
+            ..
+        } = unanswered;
+        message
+            .resources
+            .retain(|resource| !dropped.contains(resource.name()));
+        message.removed.retain(|name| !dropped.contains(name));
+        for name in dropped
+            .into_iter()
+            .filter(|name| self.subscription.wants(name))
+        {
+            self.known.insert(name, Known::Unsure);
+        }
+        for resource in &message.resources {
+            self.known
+                .insert(resource.name().to_owned(), Known::Held(resource.version()));
+        }
+        self.note_removed(&message.removed);
+        let Message { resources, removed } = message;
+        if !resources.is_empty() || !removed.is_empty() {
+            events.push_back(StreamEvent::Acknowledged {
+                resource_type: self.resource_type,
+                resources,
+                removed,
+            });
+        }
+    }
+
+    /// Finds out which resource is at fault: by the client's words if they say, else by sending halves. The
+    /// client has dropped the good ones with the bad, so those are sent again in any case.
+    fn refuse(&mut self, message: Message, error: &str, events: &mut VecDeque<StreamEvent>) {
+        let Message { resources, removed } = message;
+        if resources.is_empty() {
+            // There is nothing better to say to it.
+            self.note_removed(&removed);
+            self.report_refused(removed, error, events);
+            return;
+        }
+        self.owe(removed);
+        let (blamed, innocent): (Vec<_>, Vec<_>) = match resources.as_slice() {
+            [_] => (resources, Vec::new()),
+            _ => resources
+                .into_iter()
+                .partition(|resource| is_blamed(resource.name(), error)),
+        };
+        self.owe(innocent.iter().map(|resource| resource.name().to_owned()));
+        if blamed.is_empty() {
+            let (first, second) = innocent.split_at(innocent.len() / 2);
+            self.suspects.extend([first.to_vec(), second.to_vec()]);
+            return;
+        }
+        let names = blamed
+            .iter()
+            .map(|resource| resource.name().to_owned())
+            .collect();
+        self.refused.extend(
+            blamed
+                .iter()
+                .map(|resource| (resource.name().to_owned(), resource.version())),
+        );
+        self.report_refused(names, error, events);
+    }
+
+    fn owe(&mut self, names: impl IntoIterator<Item = String>) {
+        self.due.extend(
+            names
+                .into_iter()
+                .filter(|name| self.subscription.wants(name)),
+        );
+    }
+
+    fn report_refused(&self, names: Vec<String>, error: &str, events: &mut VecDeque<StreamEvent>) {
+        if !names.is_empty() {
+            events.push_back(StreamEvent::Refused {
+                resource_type: self.resource_type,
+                names,
+                error: error.to_owned(),
+            });
+        }
+    }
+
+    fn note_removed(&mut self, removed: &[String]) {
+        for name in removed {
+            if self.subscription.names(name) {
+                self.known.insert(name.clone(), Known::Absent);
+            } else {
+                self.known.remove(name);
+            }
+        }
+    }
+}
+
+/// Whether an error names a resource as the one at fault, as Envoy's CDS and LDS do, which list each resource
+/// with what is wrong with it. The others give the reason alone.
+fn is_blamed(name: &str, error: &str) -> bool {
+    error
+        .strip_prefix("Error adding/updating ")
+        .and_then(|rest| rest.split_once("(s) "))
+        .is_some_and(|(_, list)| {
+            list.match_indices(name).any(|(at, _)| {
+                let (before, rest) = list.split_at(at);
+                (before.is_empty() || before.ends_with(", ") || before.ends_with('\n'))
+                    && rest
+                        .strip_prefix(name)
+                        .is_some_and(|rest| rest.starts_with(": "))
+            })
+        })
+}

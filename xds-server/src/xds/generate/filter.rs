@@ -1,0 +1,165 @@
+//! ECDS: the admission filter.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{
+    AsyncDataSource, BackoffStrategy, DataSource, TypedExtensionConfig, async_data_source,
+    data_source,
+};
+use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::wasm::v3::{
+    FailurePolicy, PluginConfig, ReloadConfig, SanitizationConfig, VmConfig, plugin_config,
+};
+use envoy_types::pb::google::protobuf::StringValue;
+use envoy_types::util::pack_any;
+use prost::Message;
+
+use super::super::gateway::{FilterSpec, InvalidGateway};
+use super::super::resource::Resource;
+use super::{EXTENSION, duration, encoded};
+
+/// The type of the filter, as a listener has to name it.
+pub(super) fn type_url() -> String {
+    <Wasm as prost::Name>::type_url()
+}
+
+pub(super) fn extension(spec: &FilterSpec) -> Result<Resource, InvalidGateway> {
+    let module = spec
+        .module_path
+        .to_str()
+        .ok_or_else(|| InvalidGateway::ModulePathNotUtf8(spec.module_path.clone()))?;
+    let mut wasm = pack_any(Wasm {
+        config: Some(PluginConfig {
+            name: EXTENSION.to_owned(),
+            vm: Some(plugin_config::Vm::VmConfig(VmConfig {
+                vm_id: spec.vm_id.clone(),
+                runtime: "envoy.wasm.runtime.v8".to_owned(),
+                code: Some(AsyncDataSource {
+                    specifier: Some(async_data_source::Specifier::Local(DataSource {
+                        specifier: Some(data_source::Specifier::Filename(module.to_owned())),
+                        ..DataSource::default()
+                    })),
+                }),
+                ..VmConfig::default()
+            })),
+            configuration: Some(pack_any(StringValue {
+                value: spec.configuration_json.clone(),
+            })),
+            // A trapped VM is replaced, and until then nobody is let in.
+            failure_policy: FailurePolicy::FailReload as i32,
+            reload_config: Some(ReloadConfig {
+                backoff: Some(BackoffStrategy {
+                    base_interval: Some(duration(Duration::from_millis(100))),
+                    max_interval: None,
+                }),
+            }),
+            ..PluginConfig::default()
+        }),
+    });
+    wasm.value
+        .extend(Capabilities::of(CAPABILITIES).encode_to_vec());
+    Ok(encoded(
+        EXTENSION,
+        &TypedExtensionConfig {
+            name: EXTENSION.to_owned(),
+            typed_config: Some(wasm),
+        },
+    ))
+}
+
+/// `Wasm.config.vm_config.capability_restriction_config.allowed_capabilities`, and nothing else of `Wasm`: a
+/// protobuf message that comes in two parts is the two merged. Apart, because this map has to be in order.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Capabilities {
+    #[prost(message, optional, tag = "1")]
+    config: Option<CapabilitiesOfPlugin>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CapabilitiesOfPlugin {
+    #[prost(message, optional, tag = "3")]
+    vm_config: Option<CapabilitiesOfVm>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CapabilitiesOfVm {
+    #[prost(message, optional, tag = "8")]
+    capability_restriction_config: Option<CapabilityRestriction>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CapabilityRestriction {
+    #[prost(btree_map = "string, message", tag = "1")]
+    allowed_capabilities: BTreeMap<String, SanitizationConfig>,
+}
+
+impl Capabilities {
+    fn of(names: &[&str]) -> Self {
+        let allowed_capabilities = names
+            .iter()
+            .map(|name| ((*name).to_owned(), SanitizationConfig::default()))
+            .collect();
+        let restriction = CapabilityRestriction {
+            allowed_capabilities,
+        };
+        let vm_config = CapabilitiesOfVm {
+            capability_restriction_config: Some(restriction),
+        };
+        Self {
+            config: Some(CapabilitiesOfPlugin {
+                vm_config: Some(vm_config),
+            }),
+        }
+    }
+}
+
+/// What the module may call and be called for. The body callbacks are left out, so that relayed bytes do not
+/// enter the VM. A call that is not listed traps.
+const CAPABILITIES: &[&str] = &[
+    // The host's calls of the module.
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_done",
+    "proxy_on_grpc_close",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_log",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_headers",
+    "proxy_on_response_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+    // The module's calls of the host.
+    "proxy_add_header_map_value",
+    "proxy_call_foreign_function",
+    "proxy_close_stream",
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_value",
+    "proxy_get_property",
+    "proxy_grpc_call",
+    "proxy_grpc_cancel",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_record_metric",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_effective_context",
+    "proxy_set_property",
+    "proxy_set_tick_period_milliseconds",
+    // WASI, as far as Rust's standard library starts with it.
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "random_get",
+];
