@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
     clippy::disallowed_methods,
     reason = "the edge: a token that Envoy checks needs today's date"
 )]
-pub(crate) fn unix_seconds() -> i64 {
+#[must_use]
+pub fn unix_seconds() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -219,8 +219,6 @@ pub struct Instance {
     pub name: String,
     /// The pool it is in.
     pub pool: String,
-    /// `native` or `web`.
-    pub family: String,
     /// `ip:port` of its signaling socket.
     pub address: String,
     /// `up`, `down` or `unknown`.

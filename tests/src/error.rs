@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use berth_client::{ConnectError, TargetError};
+
 /// Why the harness could not do what it was asked.
 #[derive(thiserror::Error)]
 pub enum Error {
@@ -91,6 +93,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A client could not be told what to do.
+    #[error("no such client: {0}")]
+    Target(#[from] TargetError),
+    /// A client has no session, or no answer; the refusals among these are what many tests are about.
+    #[error("the client: {0}")]
+    Connect(#[from] Box<ConnectError>),
     /// The builder was told something that makes no world.
     #[error("no such world: {0}")]
     Impossible(String),

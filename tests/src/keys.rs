@@ -10,7 +10,7 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
-use crate::Error;
+use crate::{Error, programs};
 
 /// A JWS algorithm that the filter checks in the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,14 @@ pub struct SigningKeys {
 }
 
 impl SigningKeys {
+    /// The keys that all tests of a build share.
+    ///
+    /// # Errors
+    /// Those of [`load_or_create`](Self::load_or_create).
+    pub fn of_tests() -> Result<Self, Error> {
+        Self::load_or_create(&programs::build_folder()?.join("berth-tests-keys"))
+    }
+
     /// Reads the keys kept in `folder`, which is created with new ones where there are none: an RSA key takes
     /// seconds to find in a development build.
     ///

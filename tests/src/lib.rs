@@ -6,8 +6,10 @@
 //!
 //! Nothing sleeps for a fixed time: [`wait_until`] looks at a condition and tells its last state when time is up.
 
+pub mod cases;
 mod certificates;
 mod claims;
+mod client;
 mod clock;
 mod control_plane;
 mod envoy;
@@ -23,8 +25,11 @@ mod scratch;
 mod settings;
 mod token;
 mod wait;
+mod world;
 
 pub use certificates::Certificates;
+pub use client::{Attempt, ClientBuilder};
+pub use clock::unix_seconds;
 pub use control_plane::{ControlPlane, Instance, Lease, Session};
 pub use envoy::{Envoy, EnvoySpec};
 pub use error::Error;
@@ -35,3 +40,4 @@ pub use scratch::Scratch;
 pub use settings::{Family, Pool, SecondDevice, WhenAway};
 pub use token::Token;
 pub use wait::{Seen, wait_until};
+pub use world::{World, WorldBuilder};

@@ -41,7 +41,7 @@ pub(crate) fn project() -> &'static Path {
 /// Where cargo put the running program: tests are one folder below the binaries.
 pub(crate) fn build_folder() -> Result<PathBuf, Error> {
     let running = env::current_exe().map_err(Error::io("the path of this program"))?;
-    let folder = running.parent().unwrap_or(Path::new("."));
+    let folder = running.parent().unwrap_or_else(|| Path::new("."));
     let above = folder.parent().filter(|_| folder.ends_with("deps"));
     Ok(above.unwrap_or(folder).to_owned())
 }

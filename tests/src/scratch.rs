@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
@@ -14,6 +15,7 @@ use crate::process::last_lines;
 #[derive(Debug)]
 pub struct Scratch {
     folder: Folder,
+    keep: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -45,19 +47,29 @@ impl Scratch {
             .map_err(Error::io("a temporary folder"))?;
         Ok(Self {
             folder: Folder::Temporary(Some(folder)),
+            keep: AtomicBool::new(std::env::var_os("BERTH_KEEP").is_some()),
         })
     }
 
-    /// `path`, which stays.
+    /// `path`, which stays. Logs that are there already are from earlier, and go.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn lasting(path: &Path) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(Error::io(path.display()))?;
         let path = path.canonicalize().map_err(Error::io(path.display()))?;
+        for log in logs(&path) {
+            fs::remove_file(&log).map_err(Error::io(log.display()))?;
+        }
         Ok(Self {
             folder: Folder::Lasting(path),
+            keep: AtomicBool::new(true),
         })
+    }
+
+    /// Keeps and shows it as after a panic: something went wrong that is told in another way.
+    pub(crate) fn keep(&self) {
+        self.keep.store(true, Ordering::Relaxed);
     }
 
     /// Where it is.
@@ -73,19 +85,28 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let Folder::Temporary(folder) = &mut self.folder else {
-            return;
-        };
-        if thread::panicking() || std::env::var_os("BERTH_KEEP").is_some() {
-            if let Some(folder) = folder.take() {
-                show(&folder.keep());
+        let keep = thread::panicking() || self.keep.load(Ordering::Relaxed);
+        match &mut self.folder {
+            Folder::Temporary(folder) if keep => {
+                if let Some(folder) = folder.take() {
+                    show(&folder.keep());
+                }
             }
+            Folder::Temporary(_) | Folder::Lasting(_) => {}
         }
     }
 }
 
 fn show(folder: &Path) {
     eprintln!("what this test wrote is in {}", folder.display());
+    for log in logs(folder) {
+        let text = fs::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        eprintln!("--- {}\n{}", log.display(), last_lines(&text, SHOWN_LINES));
+    }
+}
+
+fn logs(folder: &Path) -> Vec<PathBuf> {
     let mut logs: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -94,11 +115,7 @@ fn show(folder: &Path) {
         .filter(|path| path.extension().is_some_and(|end| end == "log"))
         .collect();
     logs.sort();
-    for log in logs {
-        let text = fs::read(&log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        eprintln!("--- {}\n{}", log.display(), last_lines(&text, SHOWN_LINES));
-    }
+    logs
 }
 
 const SHOWN_LINES: usize = 60;

@@ -210,13 +210,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::programs;
 
     const ISSUER: &str = "https://login.example.com";
 
     fn token() -> Token {
-        let folder = programs::build_folder().unwrap().join("berth-tests-keys");
-        let keys = SigningKeys::load_or_create(&folder).unwrap();
+        let keys = SigningKeys::of_tests().unwrap();
         Token::new(Arc::new(keys), ISSUER, "berth")
     }
 
