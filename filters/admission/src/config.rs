@@ -4,7 +4,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What admission decides by, as it is written down: the `admission` member of the filter's configuration.
+/// What admission decides by, as it is written down: the `admission` member of the filter's
+/// configuration.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
@@ -18,7 +19,8 @@ pub struct PolicyConfig {
     /// The pools of clients that name none.
     #[serde(default)]
     pub default_pools: DefaultPools,
-    /// The claim that lists the pools a token permits (a string or an array of strings). Without it a token permits all.
+    /// The claim that lists the pools a token permits: a string, or an array of strings. Without
+    /// it, a token permits every pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pools_claim: Option<String>,
     /// The claim that names the user's tenant (a string).

@@ -2,9 +2,6 @@ use std::borrow::Cow;
 
 use crate::Reason;
 
-/// The query parameter that may carry the resume key.
-pub(crate) const RESUME_KEY_PARAMETER: &str = "berth_resume_key";
-
 /// What several places say that have to say the same. An empty value says nothing.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Agreed<'a> {
@@ -63,3 +60,5 @@ pub(crate) fn resume_key(said: Agreed<'_>) -> Result<String, Reason> {
 }
 
 const MAX_RESUME_KEY_BYTES: usize = 128;
+/// The query parameter that may carry the resume key.
+pub(crate) const RESUME_KEY_PARAMETER: &str = "berth_resume_key";

@@ -72,7 +72,8 @@ pub enum KeyProblem {
     /// A required member is not there.
     #[error("is missing")]
     Missing,
-    /// The RSA modulus is too short to be safe (RFC 7518 §3.3), too long to be checked in time, or even.
+    /// The RSA modulus is too short to be safe (RFC 7518 §3.3), too long to be checked in time, or
+    /// even.
     #[error("must be an odd number of 2048 to 8192 bits, and has {0} bits")]
     Modulus(usize),
     /// The key is no JSON object.
@@ -150,7 +151,7 @@ fn check_purpose(jwk: &Value, algorithm: Algorithm) -> Result<(), RefusedKey> {
 }
 
 fn coordinate(jwk: &Value, member: &'static str) -> Result<[u8; 32], RefusedKey> {
-    // RFC 7518 §6.2.1.2: always the full length, so that a shorter one is damage, not a small number.
+    // Always of full length (RFC 7518 §6.2.1.2): a shorter one is damaged, not a small number.
     let bytes = bytes(jwk, member)?;
     <[u8; 32]>::try_from(bytes).map_err(|_| RefusedKey {
         member: Some(member),

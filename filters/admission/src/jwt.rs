@@ -82,7 +82,7 @@ impl<'a> Token<'a> {
 pub(crate) struct Claims(Object);
 
 impl Claims {
-    /// Checks the token's time and audience (RFC 7519 §4.1.3 to §4.1.5), and says when its time ends.
+    /// Checks the token's time and audience (RFC 7519 §4.1.3 to §4.1.5). Says when its time ends.
     pub(crate) fn check(&self, issuer: &Issuer, now: UnixSeconds) -> Result<UnixSeconds, Reason> {
         let (UnixSeconds(now), skew) = (now, issuer.clock_skew_seconds);
         let expires_at = self
@@ -170,7 +170,8 @@ fn decode_object(part: &[u8]) -> Result<Object, Reason> {
     Object::parse(&decode(part)?).ok_or(Reason::MalformedToken)
 }
 
-/// RFC 7515 §2: no padding, no line breaks; and no stray bits at the end, so that a token has one form.
+/// RFC 7515 §2: no padding, no line breaks; and no stray bits at the end, so that a token has one
+/// form.
 fn decode(part: &[u8]) -> Result<Vec<u8>, Reason> {
     URL_SAFE_NO_PAD
         .decode(part)

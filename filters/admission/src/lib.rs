@@ -17,6 +17,8 @@ mod reason;
 mod request;
 mod signature;
 mod subprotocol;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use admit::admit;
@@ -27,3 +29,8 @@ pub use reason::Reason;
 pub use request::{Request, UnixSeconds};
 pub use signature::{Algorithm, PublicKey, VerifyError, VerifySignature, ecdsa_signature_to_der};
 pub use verdict::{Admission, Kind, Owner, UpstreamEdits, Verdict, admitted_body, refusal_body};
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -55,7 +55,7 @@ impl<'a> Target<'a> {
         {
             let (name, value) = cut(parameter, b'=');
             let value = value.unwrap_or_default();
-            // Decoded, because the instance would decode it: an encoded name must not smuggle a token past us.
+            // Decoded, because the instance will: no encoded name shall get a token past us.
             let name = Cow::from(percent_decode(name));
             if *name == *token_parameter.as_bytes() {
                 edited.token.add(percent_decode(value).into());

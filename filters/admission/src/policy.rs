@@ -161,8 +161,6 @@ pub enum PolicyProblem {
     QueryParameter,
 }
 
-const MAX_CLOCK_SKEW_SECONDS: u64 = 3600;
-
 fn check_query_parameter(name: &str) -> Result<(), PolicyError> {
     let unreserved =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -313,7 +311,7 @@ fn compile_keys(
                     None => format!("{field}.keys[{index}]"),
                 };
                 let error = PolicyError::new(field, refused.problem.into());
-                // Whoever can read the policy could sign tokens: worse than a key that does nothing.
+                // Whoever reads the policy could sign tokens: worse than a key that does nothing.
                 if error.problem == PolicyProblem::Key(KeyProblem::Private) {
                     return Err(error);
                 }
@@ -322,7 +320,7 @@ fn compile_keys(
         }
     }
     if keys.is_empty() {
-        // A key that is broken tells more about what was meant than one of a kind that is not for us.
+        // A broken key tells more about what was meant than one of a type that is not for us.
         let foreign =
             |error: &PolicyError| error.problem == PolicyProblem::Key(KeyProblem::KeyType);
         let telling = ignored
@@ -336,3 +334,5 @@ fn compile_keys(
     ignored_keys.append(&mut ignored);
     Ok(keys)
 }
+
+const MAX_CLOCK_SKEW_SECONDS: u64 = 3600;

@@ -2,10 +2,11 @@ use std::fmt;
 
 /// Why a request was not let through, by whichever part of the proxy refused it.
 ///
-/// The one place where a refusal gets its label (metric label, `x-berth-reason` header, JSON) and its status.
+/// The one place where a refusal gets its label (of metrics, JSON and the header `x-berth-reason`)
+/// and its status.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
-    /// Something in the request, other than its token, cannot be read.
+    /// The resume key is too long, has other characters than it may have, or comes in two versions.
     BadRequest,
     /// The token's signature is not its issuer's.
     BadSignature,
@@ -100,17 +101,96 @@ impl Reason {
 
     /// The name of this reason in metrics, headers and JSON: lower case and `_`.
     pub const fn label(self) -> &'static str {
-        self.row().label
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::NoToken => "no_token",
+            Self::MalformedToken => "malformed_token",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::TokenExpired => "token_expired",
+            Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::WrongAudience => "wrong_audience",
+            Self::PoolForbidden => "pool_forbidden",
+            Self::NotFound => "not_found",
+            Self::NoSuchPool => "no_such_pool",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::SessionExists => "session_exists",
+            Self::Superseded => "superseded",
+            Self::TooMany => "too_many",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::Internal => "internal",
+            Self::NoInstance => "no_instance",
+            Self::ControlPlaneAway => "control_plane_away",
+            Self::InstanceLost => "instance_lost",
+            Self::InstanceUnreachable => "instance_unreachable",
+            Self::Cancelled => "cancelled",
+            Self::InstanceTimeout => "instance_timeout",
+        }
     }
 
     /// The HTTP status of the answer.
     pub const fn status(self) -> u16 {
-        self.row().status
+        match self {
+            Self::BadRequest => 400,
+            Self::NoToken
+            | Self::MalformedToken
+            | Self::UnsupportedAlgorithm
+            | Self::WrongIssuer
+            | Self::UnknownKey
+            | Self::BadSignature
+            | Self::TokenExpired
+            | Self::TokenNotYetValid
+            | Self::WrongAudience => 401,
+            Self::PoolForbidden => 403,
+            Self::NotFound | Self::NoSuchPool => 404,
+            Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
+            Self::SessionExists | Self::Superseded => 409,
+            Self::TooMany => 429,
+            Self::HeadersTooLarge => 431,
+            Self::Internal => 500,
+            Self::NoInstance
+            | Self::ControlPlaneAway
+            | Self::InstanceLost
+            | Self::InstanceUnreachable
+            | Self::Cancelled => 503,
+            Self::InstanceTimeout => 504,
+        }
     }
 
     /// One sentence for the person who reads the answer.
     pub const fn message(self) -> &'static str {
-        self.row().message
+        match self {
+            Self::BadRequest => "The resume key is not one that can be used.",
+            Self::NoToken => "The request carries no token.",
+            Self::MalformedToken => "The token cannot be read.",
+            Self::UnsupportedAlgorithm => "The token is signed in a way that is not accepted here.",
+            Self::WrongIssuer => "The token's issuer is not trusted here.",
+            Self::UnknownKey => "The token's issuer is not known to have the key it names.",
+            Self::BadSignature => "The token's signature is wrong.",
+            Self::TokenExpired => "The token has expired.",
+            Self::TokenNotYetValid => "The token is not valid yet.",
+            Self::WrongAudience => "The token is meant for another service.",
+            Self::PoolForbidden => "The token does not permit this pool.",
+            Self::NotFound => "No signaling is served at this path.",
+            Self::NoSuchPool => "The request names no pool that serves this kind of client.",
+            Self::MethodNotAllowed => "Signaling is opened with GET.",
+            Self::RequestTimeout => "The request was not finished in time.",
+            Self::SessionExists => "This user already has a session.",
+            Self::Superseded => "A newer request of the same user took this one's place.",
+            Self::TooMany => "There are too many requests.",
+            Self::HeadersTooLarge => "The request's headers are too large.",
+            Self::Internal => "The proxy failed to handle the request.",
+            Self::NoInstance => "No instance is free.",
+            Self::ControlPlaneAway => "Sessions cannot be placed at the moment.",
+            Self::InstanceLost => "The instance was lost while the session was set up.",
+            Self::InstanceUnreachable => "The instance could not be reached.",
+            Self::Cancelled => "The client had gone.",
+            Self::InstanceTimeout => "The instance did not answer in time.",
+        }
     }
 
     /// Whether an answer with this reason may carry `Retry-After`: waiting helps.
@@ -118,8 +198,8 @@ impl Reason {
         matches!(self.status(), 429 | 503)
     }
 
-    /// The `WWW-Authenticate` challenge that a 401 has to carry (RFC 9110 §11.6.1), with the error code of RFC 6750 §3.1
-    /// except where the request had no credential at all.
+    /// The `WWW-Authenticate` challenge that a 401 has to carry (RFC 9110 §11.6.1), with the error
+    /// code of RFC 6750 §3.1 except where the request had no credential at all.
     pub const fn www_authenticate(self) -> Option<&'static str> {
         match self {
             Self::NoToken => Some(r#"Bearer realm="berth""#),
@@ -127,119 +207,10 @@ impl Reason {
             _ => None,
         }
     }
-
-    const fn row(self) -> Row {
-        match self {
-            Self::BadRequest => Row::new(
-                "bad_request",
-                400,
-                "The resume key is not one that can be used.",
-            ),
-            Self::NoToken => Row::new("no_token", 401, "The request carries no token."),
-            Self::MalformedToken => Row::new("malformed_token", 401, "The token cannot be read."),
-            Self::UnsupportedAlgorithm => Row::new(
-                "unsupported_algorithm",
-                401,
-                "The token is signed in a way that is not accepted here.",
-            ),
-            Self::WrongIssuer => Row::new(
-                "wrong_issuer",
-                401,
-                "The token's issuer is not trusted here.",
-            ),
-            Self::UnknownKey => Row::new(
-                "unknown_key",
-                401,
-                "The token is signed with a key its issuer is not known to have.",
-            ),
-            Self::BadSignature => Row::new("bad_signature", 401, "The token's signature is wrong."),
-            Self::TokenExpired => Row::new("token_expired", 401, "The token has expired."),
-            Self::TokenNotYetValid => {
-                Row::new("token_not_yet_valid", 401, "The token is not valid yet.")
-            }
-            Self::WrongAudience => Row::new(
-                "wrong_audience",
-                401,
-                "The token is meant for another service.",
-            ),
-            Self::PoolForbidden => Row::new(
-                "pool_forbidden",
-                403,
-                "The token does not permit this pool.",
-            ),
-            Self::NotFound => Row::new("not_found", 404, "No signaling is served at this path."),
-            Self::NoSuchPool => Row::new(
-                "no_such_pool",
-                404,
-                "There is no such pool for this kind of client.",
-            ),
-            Self::MethodNotAllowed => {
-                Row::new("method_not_allowed", 405, "Signaling is opened with GET.")
-            }
-            Self::RequestTimeout => Row::new(
-                "request_timeout",
-                408,
-                "The request was not finished in time.",
-            ),
-            Self::SessionExists => {
-                Row::new("session_exists", 409, "This user already has a session.")
-            }
-            Self::Superseded => Row::new(
-                "superseded",
-                409,
-                "A newer request of the same user took this one's place.",
-            ),
-            Self::TooMany => Row::new("too_many", 429, "There are too many requests."),
-            Self::HeadersTooLarge => Row::new(
-                "headers_too_large",
-                431,
-                "The request's headers are too large.",
-            ),
-            Self::Internal => Row::new("internal", 500, "The proxy failed to handle the request."),
-            Self::NoInstance => Row::new("no_instance", 503, "No instance is free."),
-            Self::ControlPlaneAway => Row::new(
-                "control_plane_away",
-                503,
-                "Sessions cannot be placed at the moment.",
-            ),
-            Self::InstanceLost => Row::new(
-                "instance_lost",
-                503,
-                "The instance was lost while the session was set up.",
-            ),
-            Self::InstanceUnreachable => Row::new(
-                "instance_unreachable",
-                503,
-                "The instance could not be reached.",
-            ),
-            Self::Cancelled => Row::new("cancelled", 503, "The client had gone."),
-            Self::InstanceTimeout => Row::new(
-                "instance_timeout",
-                504,
-                "The instance did not answer in time.",
-            ),
-        }
-    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
-    }
-}
-
-struct Row {
-    label: &'static str,
-    status: u16,
-    message: &'static str,
-}
-
-impl Row {
-    const fn new(label: &'static str, status: u16, message: &'static str) -> Self {
-        Self {
-            label,
-            status,
-            message,
-        }
     }
 }

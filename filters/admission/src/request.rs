@@ -19,7 +19,8 @@ pub struct Request<'a> {
     pub resume_key: Option<&'a [u8]>,
 }
 
-/// Says which parts are there; every value but the method and the path without its query may hold a credential.
+/// Says which parts are there; any value but the method and the path before its query may hold a
+/// credential.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self

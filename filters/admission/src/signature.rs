@@ -54,13 +54,12 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// The key as a DER SubjectPublicKeyInfo (RFC 5280 §4.1), which Envoy's `verify_signature` takes.
+    /// The key as a DER SubjectPublicKeyInfo (RFC 5280 §4.1): what Envoy's `verify_signature` takes.
     pub fn spki_der(&self) -> &[u8] {
         &self.spki_der
     }
 
-    /// RFC 8017 §A.1; both numbers big-endian. `None` if they do not fit into DER, which nothing of
-    /// a sane size does.
+    /// RFC 8017 §A.1.1; both numbers big-endian. `None` if they are too long for DER.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
         // RSAPublicKey is a SEQUENCE of two INTEGERs.
         Self::from_parts(

@@ -20,7 +20,7 @@ pub struct Admission {
     pub kind: Kind,
     /// Which family of clients the request is of.
     pub family: Family,
-    /// The pool that an instance is to be leased from; one of the policy's, of this family.
+    /// The pool to lease an instance from: one of the policy's, of this family.
     pub pool: String,
     /// Whose the session is.
     pub owner: Owner,
@@ -28,15 +28,16 @@ pub struct Admission {
     pub expires_at: Option<UnixSeconds>,
     /// How the request changes before it goes to the instance.
     pub upstream: UpstreamEdits,
-    /// The first protocol the client offered that is not a credential: what to put into the 101 if the instance selected
-    /// none, because browsers fail a connection that offered some and got none. Only RFC 9110 `token` characters.
+    /// The first protocol the client offered that is not a credential: what to put into the 101 if
+    /// the instance selected none, because a browser that offered some fails the connection if it
+    /// gets none. A `token` of RFC 9110 §5.6.2.
     pub answer_subprotocol: Option<String>,
 }
 
 /// What a client wants with the verdict.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
-    /// Only to read it: browsers cannot read a refused upgrade, so a plain GET of the same URL answers.
+    /// To read it: browsers cannot read a refused upgrade, so a plain GET of the same URL answers.
     Check,
     /// A WebSocket.
     Upgrade,
@@ -51,7 +52,8 @@ pub struct Owner {
     pub subject: String,
     /// The token's tenant; empty if none.
     pub tenant: String,
-    /// The key the client chose to resume its session with: up to 128 visible ASCII characters; empty if none.
+    /// The key the client chose to resume its session with: at most 128 visible ASCII characters;
+    /// empty if none.
     pub resume_key: String,
 }
 
@@ -66,16 +68,21 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// How the request changes before it goes to the instance. The headers `authorization` and `berth-resume-key` always go.
+/// How the request changes before it goes to the instance.
+///
+/// Besides, the headers `authorization` and `berth-resume-key` are always removed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamEdits {
-    /// The new `:path`: `/sign_in` or `/rtsp` with every query parameter that is not ours, byte for byte and in order.
+    /// The new `:path`: `/sign_in` or `/rtsp` with every query parameter that is not ours, byte for
+    /// byte and in order.
     pub path: Vec<u8>,
-    /// `None`: leave `sec-websocket-protocol`. `Some(None)`: remove it. `Some(Some(value))`: replace it.
+    /// What to do with `sec-websocket-protocol`. `None`: leave it. `Some(None)`: remove it.
+    /// `Some(Some(value))`: replace it.
     pub sec_websocket_protocol: Option<Option<Vec<u8>>>,
 }
 
-/// The JSON body of a refusal. The wait is left out unless the reason [allows it](Reason::allows_retry_after).
+/// The JSON body of a refusal. The wait is left out unless the reason
+/// [allows it](Reason::allows_retry_after).
 pub fn refusal_body(reason: Reason, retry_after_seconds: Option<u32>) -> String {
     to_json(&Refused {
         verdict: "refused",
