@@ -86,6 +86,7 @@ fn a_key_that_is_not_used_is_warned_of() {
 fn a_new_configuration_shares_the_sessions_of_the_old_one() {
     let mut proxy = Proxy::start();
     let old = proxy.live(STREAM);
+    let asked: proto::AcquireRequest = proxy.last_call("Acquire").read();
     let second = ContextId(10);
     proxy.worker.host.with(|state| state.roots.push(second));
     let mut root = Root::new(Rc::clone(&proxy.worker), second);
@@ -97,8 +98,7 @@ fn a_new_configuration_shares_the_sessions_of_the_old_one() {
     let sync = proxy.last_sync();
     let sessions: Vec<_> = sync.sessions.iter().map(|s| s.session.as_str()).collect();
     assert_eq!(sessions, [old.as_str(), new.as_str()]);
-    let acquire: proto::AcquireRequest = proxy.last_call("Acquire").read();
-    assert_eq!(acquire.vm.unwrap().id, sync.vm.unwrap().id);
+    assert_eq!(asked.vm.unwrap().id, sync.vm.unwrap().id);
     drop(old_root);
 }
 

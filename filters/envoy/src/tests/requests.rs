@@ -271,6 +271,22 @@ fn an_answer_to_what_was_asked_at_a_tick_reaches_its_stream() {
 }
 
 #[test]
+fn a_tick_that_refuses_one_asks_for_the_others_on_the_roots_behalf() {
+    let mut proxy = Proxy::start();
+    proxy.worker.host.with(|state| state.reachable = false);
+    proxy.request(STREAM, "berth", authorized("/sign_in"));
+    for _ in 0..7 {
+        proxy.tick();
+    }
+    proxy.request(ContextId(3), "berth", authorized("/sign_in"));
+    proxy.worker.host.with(|state| state.reachable = true);
+    proxy.tick();
+    assert_eq!(refusal(&proxy.reply(STREAM)).1, "control_plane_away");
+    let by: Vec<ContextId> = proxy.calls().iter().map(|call| call.by).collect();
+    assert_eq!(by, [ROOT; 2], "an Acquire and a Sync");
+}
+
+#[test]
 fn the_signature_is_checked_by_the_proxy() {
     for (answer, expected) in [
         (Ok(vec![0x08, 0x01]), None),
