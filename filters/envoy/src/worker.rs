@@ -269,10 +269,7 @@ impl<H: Host> Worker<H> {
         self.host.log(LogLevel::Warn, message);
     }
 
-    fn with<'a, R>(&'a self, decide: impl FnOnce(&mut Vm) -> R) -> R
-    where
-        R: 'a,
-    {
+    fn with<R>(&self, decide: impl FnOnce(&mut Vm) -> R) -> R {
         decide(&mut self.vm.borrow_mut())
     }
 }
