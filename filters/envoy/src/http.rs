@@ -9,7 +9,7 @@ use berth_admission::{
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::cause::{Evidence, cause};
+use crate::cause::cause;
 use crate::config::Plugin;
 use crate::host::{Headers, Host};
 use crate::session::{ContextId, Opening, Purpose, Session, SessionId, Token};
@@ -192,17 +192,10 @@ impl<H: Host> Http<H> {
         let Some(plugin) = &self.plugin else {
             return;
         };
-        let host = &self.worker.host;
-        let evidence = Evidence {
-            flags: host.property(&["response", "flags"]),
-            details: host.property(&["response", "code_details"]),
-        };
-        self.worker.on_end(
-            self.context,
-            self.root,
-            cause(&evidence),
-            &plugin.control_plane,
-        );
+        let flags = self.worker.host.property(&["response", "flags"]);
+        let cause = cause(flags.as_deref());
+        self.worker
+            .on_end(self.context, self.root, cause, &plugin.control_plane);
     }
 }
 

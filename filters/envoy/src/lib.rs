@@ -9,12 +9,16 @@
 
 mod cause;
 mod config;
+#[cfg(test)]
+mod fake;
 mod hex;
 mod host;
 mod http;
 mod root;
 mod session;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod vm;
 mod wire;
 mod worker;

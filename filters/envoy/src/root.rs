@@ -37,6 +37,16 @@ impl<H: Host> Root<H> {
         }
     }
 
+    /// The context of a stream that begins.
+    pub(crate) fn stream(&self, context: ContextId) -> Http<H> {
+        Http {
+            worker: Rc::clone(&self.worker),
+            plugin: self.plugin.clone(),
+            context,
+            root: self.context,
+        }
+    }
+
     fn configure(&mut self) -> Result<(), ConfigureError> {
         let host = &self.worker.host;
         let plugin = Plugin::parse(&host.plugin_configuration())?;
@@ -75,12 +85,7 @@ impl<H: Host + 'static> RootContext for Root<H> {
     }
 
     fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http {
-            worker: Rc::clone(&self.worker),
-            plugin: self.plugin.clone(),
-            context: ContextId(context),
-            root: self.context,
-        }))
+        Some(Box::new(self.stream(ContextId(context))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -298,9 +298,8 @@ impl Vm {
 
     /// Refuses a request of which the control plane may know; its end will be told.
     fn give_up(&mut self, context: ContextId, refusal: Refusal) -> Act {
-        match self.streams.get_mut(&context) {
-            Some(stream) if !stream.is_check() => stream.phase.closing(Cause::NotEstablished),
-            _ => self.forget(context),
+        if let Some(stream) = self.streams.get_mut(&context) {
+            stream.phase.closing(Cause::NotEstablished);
         }
         Act::Refuse(context, refusal)
     }

@@ -132,14 +132,14 @@ impl<H: Host> Worker<H> {
         let tick = control_plane.tick;
         let due = self.with(|vm| vm.tick(now, tick));
         self.act(due.acts);
-        // Streams were entered; what follows is the root's, so that the answers come to it.
+        // Streams may have been entered; what follows is the root's, so that the answers come to it.
         if !self.host.enter(root) {
             return;
         }
         for context in due.acquires {
             self.ask(context, control_plane);
         }
-        if due.sync && self.host.enter(root) {
+        if due.sync {
             let (message, told) = self.with(|vm| {
                 let (report, told) = vm.sync();
                 (wire::sync_request(&report), told)
@@ -269,10 +269,7 @@ impl<H: Host> Worker<H> {
         self.host.log(LogLevel::Warn, message);
     }
 
-    fn with<'a, R>(&'a self, decide: impl FnOnce(&mut Vm) -> R) -> R
-    where
-        R: 'a,
-    {
+    fn with<R>(&self, decide: impl FnOnce(&mut Vm) -> R) -> R {
         decide(&mut self.vm.borrow_mut())
     }
 }

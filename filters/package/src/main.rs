@@ -35,18 +35,13 @@ fn package(input: &Path, output: &Path) -> Result<String, PackageError> {
     })?;
     fs::write(output, &packaged.bytes).map_err(|source| PackageError::file(output, source))?;
 
-    let mut report = format!(
-        "{}: {} bytes, {} before\n",
+    Ok(format!(
+        "{}: {} bytes, {} before\nnot exported any more: {}\n",
         output.display(),
         packaged.bytes.len(),
-        before.len()
-    );
-    report.push_str(&format!("dropped: {}\n", packaged.dropped.join(" ")));
-    report.push_str(&format!(
-        "capabilities: {}\n",
-        packaged.capabilities.join(" ")
-    ));
-    Ok(report)
+        before.len(),
+        packaged.dropped.join(" ")
+    ))
 }
 
 /// Why there is no packaged module.

@@ -12,9 +12,6 @@ pub(crate) struct Packaged {
     pub(crate) bytes: Vec<u8>,
     /// The callbacks that were taken out of the exports.
     pub(crate) dropped: Vec<String>,
-    /// What the module needs of Envoy's `capability_restriction_config`: the host's functions that it imports and its own
-    /// callbacks that the host has to call. Sorted.
-    pub(crate) capabilities: Vec<String>,
 }
 
 /// Why a module cannot be shipped.
@@ -49,14 +46,13 @@ pub(crate) fn package(module: &[u8]) -> Result<Packaged, ModuleError> {
     let mut output = Module::new();
     let mut dropped = Vec::new();
     let mut exported = BTreeSet::new();
-    let mut capabilities = BTreeSet::new();
 
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         match &payload {
             Payload::ImportSection(imports) => {
                 for import in imports.clone().into_imports() {
-                    capabilities.insert(allowed(import?)?.to_owned());
+                    check(import?)?;
                 }
             }
             Payload::ExportSection(exports) => {
@@ -71,28 +67,28 @@ pub(crate) fn package(module: &[u8]) -> Result<Packaged, ModuleError> {
         }
     }
 
-    for name in CALLBACKS {
-        if !exported.contains(name) {
-            return Err(ModuleError::MissingExport(name));
-        }
-        capabilities.insert(name.to_owned());
+    if let Some(missing) = NEEDED
+        .into_iter()
+        .chain(CALLBACKS)
+        .find(|name| !exported.contains(name))
+    {
+        return Err(ModuleError::MissingExport(missing));
     }
     Ok(Packaged {
         bytes: output.finish(),
         dropped,
-        capabilities: capabilities.into_iter().collect(),
     })
 }
 
-/// The import's name, if Envoy gives it.
-fn allowed(import: Import<'_>) -> Result<&str, ModuleError> {
+/// Whether Envoy gives what is imported.
+fn check(import: Import<'_>) -> Result<(), ModuleError> {
     let given = match import.module {
         "env" => import.name.starts_with("proxy_"),
         "wasi_snapshot_preview1" => WASI.contains(&import.name),
         _ => false,
     };
     if given && matches!(import.ty, TypeRef::Func(_)) {
-        return Ok(import.name);
+        return Ok(());
     }
     Err(ModuleError::ForeignImport {
         module: import.module.to_owned(),
@@ -100,7 +96,7 @@ fn allowed(import: Import<'_>) -> Result<&str, ModuleError> {
     })
 }
 
-/// The exports that stay: all but the callbacks that are not among [`CALLBACKS`].
+/// The exports that stay: all but the callbacks that are not used.
 fn kept<'a>(
     exports: ExportSectionReader<'a>,
     exported: &mut BTreeSet<&'a str>,
@@ -109,7 +105,7 @@ fn kept<'a>(
     let mut section = ExportSection::new();
     for export in exports {
         let Export { name, kind, index } = export?;
-        if name.starts_with("proxy_on_") && !CALLBACKS.contains(&name) {
+        if name.starts_with("proxy_on_") && !NEEDED.contains(&name) && !CALLBACKS.contains(&name) {
             dropped.push(name.to_owned());
         } else {
             exported.insert(name);
@@ -133,9 +129,11 @@ fn part(module: &[u8], range: Range<u64>) -> Option<&[u8]> {
     module.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
 }
 
-/// The callbacks that the filter uses, and so all that an Envoy has to be allowed to call.
-const CALLBACKS: [&str; 13] = [
-    "proxy_abi_version_0_2_1",
+/// What an Envoy needs besides the callbacks: the version of the ABI, and memory to put arguments into.
+const NEEDED: [&str; 2] = ["proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
+
+/// The callbacks that the filter uses. Those of bodies, trailers and TCP are not among them.
+const CALLBACKS: [&str; 10] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
@@ -143,11 +141,9 @@ const CALLBACKS: [&str; 13] = [
     "proxy_on_grpc_close",
     "proxy_on_grpc_receive",
     "proxy_on_log",
-    "proxy_on_memory_allocate",
     "proxy_on_request_headers",
     "proxy_on_response_headers",
     "proxy_on_tick",
-    "proxy_on_vm_start",
 ];
 
 /// The calls of WASI that the Rust library makes of its own accord and that Envoy gives. It gives a few more (files and

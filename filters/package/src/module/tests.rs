@@ -44,6 +44,10 @@ fn module(imports: &[(&str, &str, EntityType)], exports: &[&str]) -> Vec<u8> {
     module.finish()
 }
 
+fn used() -> Vec<&'static str> {
+    NEEDED.into_iter().chain(CALLBACKS).collect()
+}
+
 fn exports(module: &[u8]) -> Vec<String> {
     Parser::new(0)
         .parse_all(module)
@@ -67,28 +71,24 @@ fn callbacks_that_are_not_used_are_dropped_and_nothing_else() {
         "proxy_on_a_callback_of_the_future",
     ];
     let others = ["memory", "_initialize"];
-    let given = [&unused[..], &others, &CALLBACKS].concat();
+    let given = [&unused[..], &others, &used()].concat();
     let packaged = package(&module(&[], &given)).unwrap();
+    let kept = [&others[..], &used()].concat();
 
     assert_eq!(packaged.dropped, unused);
-    assert_eq!(exports(&packaged.bytes), [&others[..], &CALLBACKS].concat());
+    assert_eq!(exports(&packaged.bytes), kept);
     // All the rest is there: the same module, had it been built without them.
-    assert_eq!(
-        packaged.bytes,
-        module(&[], &[&others[..], &CALLBACKS].concat())
-    );
+    assert_eq!(packaged.bytes, module(&[], &kept));
 }
 
 #[test]
-fn capabilities_are_the_imports_and_the_callbacks() {
-    let imports = [
-        ("wasi_snapshot_preview1", "random_get", FUNCTION),
-        ("env", "proxy_log", FUNCTION),
-    ];
-    let packaged = package(&module(&imports, &CALLBACKS)).unwrap();
-    let mut expected = [&CALLBACKS[..], &["proxy_log", "random_get"]].concat();
-    expected.sort_unstable();
-    assert_eq!(packaged.capabilities, expected);
+fn the_filters_list_of_capabilities_has_these_callbacks() {
+    let capabilities = include_str!("../../../envoy/capabilities.txt");
+    let callbacks: Vec<&str> = capabilities
+        .lines()
+        .filter(|name| name.starts_with("proxy_on_"))
+        .collect();
+    assert_eq!(callbacks, CALLBACKS);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_foreign_import_is_named() {
         ("env", "proxy_memory", memory),
     ] {
         let imports = [("env", "proxy_log", FUNCTION), (from, name, ty)];
-        let error = package(&module(&imports, &CALLBACKS)).unwrap_err();
+        let error = package(&module(&imports, &used())).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("imports {from}.{name}, which Envoy does not give")
@@ -118,11 +118,8 @@ fn a_foreign_import_is_named() {
 
 #[test]
 fn a_callback_that_is_missing_is_named() {
-    for missing in CALLBACKS {
-        let given: Vec<&str> = CALLBACKS
-            .into_iter()
-            .filter(|name| *name != missing)
-            .collect();
+    for missing in used() {
+        let given: Vec<&str> = used().into_iter().filter(|name| *name != missing).collect();
         let error = package(&module(&[], &given)).unwrap_err();
         assert_eq!(error.to_string(), format!("does not export {missing}"));
     }
@@ -130,7 +127,7 @@ fn a_callback_that_is_missing_is_named() {
 
 #[test]
 fn what_is_no_module_is_refused() {
-    let whole = module(&[], &CALLBACKS);
+    let whole = module(&[], &used());
     let cut = &whole[..whole.len() - 1];
     for bytes in [&b""[..], b"\0asm", b"(module)", cut] {
         let result = package(bytes);
