@@ -36,7 +36,8 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
     use ResourceType::{Cluster, Endpoint, Extension, Listener, Route, Secret};
 
     type Change = fn(&mut Gateway);
-    let cases: &[(&str, Change, &[(ResourceType, &str)])] = &[
+    type Changed = &'static [(ResourceType, &'static str)];
+    let cases: &[(&str, Change, Changed)] = &[
         (
             "health",
             |gateway| endpoint(gateway).health = EndpointHealth::Unhealthy,

@@ -51,7 +51,8 @@ fn a_snapshot_is_consistent() {
         )
     };
     let name = || "a".to_owned();
-    let cases: Vec<(Vec<(ResourceType, Resource)>, Result<(), Inconsistent>)> = vec![
+    type Resources = Vec<(ResourceType, Resource)>;
+    let cases: Vec<(Resources, Result<(), Inconsistent>)> = vec![
         (vec![], Ok(())),
         (
             vec![named(Endpoint, "a"), referring(Cluster, "a", Endpoint, "a")],
