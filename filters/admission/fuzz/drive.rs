@@ -37,8 +37,8 @@ pub(crate) fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
 /// Answers the request that `data` stands for: `admitted`, or the reason's label.
 ///
 /// Its lines are the method, the path, and the headers `upgrade`, `authorization`,
-/// `sec-websocket-protocol` and `berth-resume-key`; an empty one is absent. If two more follow, they
-/// are a JOSE header and claims, and become the token.
+/// `sec-websocket-protocol` and `berth-resume-key`; an empty one is absent. If two more follow,
+/// they are a JOSE header and claims, and become the token.
 pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
     let mut lines = data.splitn(8, |byte| *byte == b'\n');
     let mut line = || lines.next().filter(|line| !line.is_empty());

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no randomness; the time and the signature check are arguments. The same
 //! code decides inside an Envoy worker (wasm32-wasip1) and natively. Total: whatever bytes a client
-//! sends, [`admit`] answers, cannot panic, and allocates no more than a small multiple of what it
+//! sends, [`admit()`] answers, cannot panic, and allocates no more than a small multiple of what it
 //! was given.
 
 mod admit;

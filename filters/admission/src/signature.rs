@@ -54,7 +54,8 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// The key as a DER SubjectPublicKeyInfo (RFC 5280 §4.1): what Envoy's `verify_signature` takes.
+    /// The key as a DER SubjectPublicKeyInfo (RFC 5280 §4.1), which Envoy's `verify_signature`
+    /// takes.
     pub fn spki_der(&self) -> &[u8] {
         &self.spki_der
     }

@@ -244,7 +244,7 @@ fn keys_of_every_shape_that_fits_are_used() {
         ),
         (&rsa, json!({"kid": null, "x5c": 3, "unheard-of": {}})),
         (&rsa, json!({"e": encode([3])})),
-        (&rsa, json!({"e": encode([0, 0, 1, 0, 1])})),
+        (&rsa, json!({"e": encode([0, 0, 0, 0, 0, 0, 1, 0, 1])})),
         (
             &rsa,
             json!({"n": encode([&[0xFF; 1023][..], &[0xFF]].concat())}),

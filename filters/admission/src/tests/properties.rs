@@ -141,7 +141,11 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_text_in_a_token_is_answered(header in bytes(), claims in bytes(), signature in bytes()) {
+    fn arbitrary_text_in_a_token_is_answered(
+        header in bytes(),
+        claims in bytes(),
+        signature in bytes(),
+    ) {
         let good = r#"{"alg":"ES256"}"#.as_bytes();
         for header in [&header, good] {
             let token = format!("{}.{}.{}", encode(header), encode(&claims), encode(&signature));
@@ -150,7 +154,10 @@ proptest! {
     }
 
     #[test]
-    fn a_good_token_changed_anywhere_is_another(position in any::<prop::sample::Index>(), byte: u8) {
+    fn a_good_token_changed_anywhere_is_another(
+        position in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
         let good = token();
         let mut changed = good.clone().into_bytes();
         let position = position.index(changed.len());
@@ -168,13 +175,18 @@ proptest! {
     #[test]
     fn a_query_keeps_every_byte_that_is_not_ours(
         parameters in vec(parameter(), 0..12),
-        path in select(vec![("/rtsp", "/rtsp"), ("/sign_in", "/sign_in"), ("/web-b/sign_in", "/sign_in")]),
+        path in select(vec![
+            ("/rtsp", "/rtsp"),
+            ("/sign_in", "/sign_in"),
+            ("/web-b/sign_in", "/sign_in"),
+        ]),
     ) {
         let join = |parameters: Vec<&Vec<u8>>| {
             parameters.into_iter().map(Vec::as_slice).collect::<Vec<_>>().join(&b'&')
         };
         let all: Vec<_> = parameters.iter().map(|(_, bytes)| bytes).collect();
-        let theirs: Vec<_> = parameters.iter().filter(|(ours, _)| !ours).map(|(_, bytes)| bytes).collect();
+        let theirs = parameters.iter().filter(|(ours, _)| !ours);
+        let theirs: Vec<_> = theirs.map(|(_, bytes)| bytes).collect();
         let (sent_path, seen_path) = path;
         let mut expected = seen_path.as_bytes().to_vec();
         if !theirs.is_empty() {
@@ -203,7 +215,8 @@ proptest! {
         let token = unsigned(HEADER, &claims(json!({"jti": "f00dfeedf00dfeed"})));
         let mut query: Vec<Vec<u8>> = parameters.into_iter().map(|(_, bytes)| bytes).collect();
         query.retain(|parameter| !parameter.starts_with(b"berth"));
-        let mut protocols: Vec<String> = protocols.into_iter().filter(|name| !name.starts_with("auth")).collect();
+        let mut protocols = protocols;
+        protocols.retain(|name| !name.starts_with("auth"));
         let mut sent = Sent::to("");
         if carriers & 1 != 0 {
             sent = sent.bearer(&token);
@@ -259,7 +272,11 @@ proptest! {
     }
 
     #[test]
-    fn an_arbitrary_key_set_is_compiled_or_named(jwk in value(), member in jwk_member(), other in value()) {
+    fn an_arbitrary_key_set_is_compiled_or_named(
+        jwk in value(),
+        member in jwk_member(),
+        other in value(),
+    ) {
         for mut key in [ec_jwk("k"), rsa_jwk("k")] {
             key[member] = other.clone();
             for keys in [json!([key]), json!([jwk, key]), jwk.clone()] {

@@ -74,7 +74,10 @@ fn a_refusal_says_why_and_when_to_come_back() {
             assert_eq!(body, expected);
         }
     }
-    let expected = r#"{"verdict":"refused","reason":"no_instance","status":503,"message":"No instance is free.","retry_after_seconds":3}"#;
+    let expected = concat!(
+        r#"{"verdict":"refused","reason":"no_instance","status":503,"#,
+        r#""message":"No instance is free.","retry_after_seconds":3}"#,
+    );
     assert_eq!(refusal_body(Reason::NoInstance, Some(3)), expected);
 }
 
