@@ -113,19 +113,20 @@ async fn of_a_control_plane_that_is_away() {
 async fn of_a_request_that_a_newer_one_of_its_user_displaces() {
     let world = World::builder()
         .pool("web", Family::Web, |pool| {
-            pool.instances(1).hold(Duration::from_secs(8))
+            pool.instances(1).settle(Duration::from_secs(4))
         })
         .start()
         .await
         .unwrap();
-    let other = world.client("web").unwrap().connect().await.unwrap();
     let alice = world.client("web").unwrap().subject("alice");
+    let first = alice.connect().await.unwrap();
+    // The next device waits for the first to be closed and the instance to settle.
     let (older, newer) = (alice.clone(), alice);
     let older = tokio::spawn(async move { older.refusal().await });
     berth_tests::wait_until("the older request to wait", SOON, async || {
         let sessions = world.berth().sessions().await?;
         Ok(berth_tests::Seen::when(
-            sessions.len() == 2,
+            sessions.iter().any(|session| session.state == "waiting"),
             format!("{sessions:?}"),
         ))
     })
@@ -138,9 +139,8 @@ async fn of_a_request_that_a_newer_one_of_its_user_displaces() {
         "superseded",
         &older.await.unwrap().unwrap(),
     );
-    // The newer one waits on, and is given what becomes free.
-    other.close(1000, "").await.unwrap();
     newer.await.unwrap().unwrap();
+    drop(first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
