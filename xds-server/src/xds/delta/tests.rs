@@ -184,6 +184,36 @@ const SCENARIOS: &[(&str, &str)] = &[
          < CDS a=1",
     ),
     (
+        "a name that is named again while it is on its way",
+        "world CDS a=1
+         > CDS +a
+         < CDS a=1
+         > CDS +a
+         > CDS ack
+         < CDS a=1
+         > CDS ack
+         ! acked CDS a=1",
+    ),
+    (
+        "a name that everything includes is dropped, and what replaced it is refused",
+        "world CDS a=1
+         > CDS +*
+         < CDS a=1
+         > CDS ack
+         ! acked CDS a=1
+         world CDS a=1 b=1
+         < CDS b=1
+         > CDS -a
+         world CDS a=2 b=1
+         > CDS ack
+         ! acked CDS b=1
+         < CDS a=2
+         > CDS nack no good
+         ! refused CDS a: no good
+         world CDS a=1 b=1
+         < CDS a=1",
+    ),
+    (
         "a name that everything includes is dropped: it is answered for",
         "world CDS a=1 b=1
          > CDS +* +a +x
@@ -209,6 +239,15 @@ const SCENARIOS: &[(&str, &str)] = &[
          world CDS a=1 b=2
          > CDS -a
          world CDS a=2 b=2",
+    ),
+    (
+        "everything, while a part of it is on its way",
+        "world CDS a=1
+         > CDS +a
+         < CDS a=1
+         > CDS +*
+         > CDS ack
+         ! acked CDS a=1",
     ),
     (
         "everything, and then nothing",
@@ -479,20 +518,36 @@ const SCENARIOS: &[(&str, &str)] = &[
          ! acked CDS d=1",
     ),
     (
-        "a suspect that has changed meanwhile is sent as it is now",
+        "what changes while a fault is looked for is sent as it is now",
         "world CDS a=1 b=1
          > CDS
          < CDS a=1 b=1
          > CDS nack bad
          < CDS a=1
-         world CDS a=1 b=2
-         > CDS ack
-         ! acked CDS a=1
-         < CDS b=2",
+         world CDS a=2 b=2
+         > CDS nack bad
+         ! refused CDS a: bad
+         < CDS a=2 b=2",
+    ),
+    (
+        "what was refused and is of no more interest is not spoken of",
+        "world CDS a=1 b=1
+         > CDS +a +b
+         < CDS a=1 b=1
+         > CDS -b
+         world CDS a=1
+         > CDS nack bad
+         < CDS a=1
+         > CDS nack bad
+         ! refused CDS a: bad",
     ),
     (
         "what does not exist is said again after a refusal",
         "world CDS a=1 b=1
+         > CDS +x
+         < CDS -x
+         > CDS ack
+         ! acked CDS -x
          > CDS +a +x
          < CDS a=1 -x
          > CDS nack bad
@@ -500,6 +555,20 @@ const SCENARIOS: &[(&str, &str)] = &[
          < CDS -x
          > CDS ack
          ! acked CDS -x",
+    ),
+    (
+        "what everything does not include is said again after a refusal",
+        "world CDS a=1
+         > CDS +*
+         < CDS a=1
+         > CDS -x
+         world CDS a=2
+         > CDS ack
+         ! acked CDS a=1
+         < CDS a=2 -x
+         > CDS nack bad
+         ! refused CDS a: bad
+         < CDS -x",
     ),
     (
         "endpoints that were owed and refused with others are owed still",
