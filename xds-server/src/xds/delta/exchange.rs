@@ -21,6 +21,7 @@ pub(super) struct Exchange {
     /// Names to be answered for although the client is known to have what there is.
     due: BTreeSet<String>,
     unanswered: Option<Unanswered>,
+    /// What is not to be sent again. It grows with refusals alone, and goes with the stream.
     refused: BTreeSet<(String, Version)>,
     /// Half of what a refused response had, to be sent apart until the fault is found.
     suspects: BTreeSet<String>,
@@ -89,6 +90,9 @@ impl Exchange {
     }
 
     /// Takes a request of this type. `snapshot` is what there is, if that is known yet.
+    ///
+    /// The answer counts first, for what it says of names that the same request drops; and what is of no interest
+    /// after the last step is forgotten there, whichever step noted it.
     pub(super) fn handle(
         &mut self,
         request: DeltaRequest,
@@ -221,8 +225,7 @@ impl Exchange {
     fn owes(&self, resource: &Resource) -> bool {
         let name = resource.name();
         let held = self.known.get(name).and_then(|known| known.version());
-        self.opened
-            && self.subscription.wants(name)
+        self.subscription.wants(name)
             && (held != Some(resource.version()) || self.due.contains(name))
             && !self
                 .refused
@@ -340,12 +343,9 @@ impl Exchange {
             .resources
             .retain(|resource| !dropped.contains(resource.name()));
         message.removed.retain(|name| !dropped.contains(name));
-        for name in dropped
-            .into_iter()
-            .filter(|name| self.subscription.wants(name))
-        {
-            self.known.insert(name, Known::Unsure);
-        }
+        // Those of no more interest are forgotten with the rest of the request.
+        self.known
+            .extend(dropped.into_iter().map(|name| (name, Known::Unsure)));
         for resource in &message.resources {
             self.known
                 .insert(resource.name().to_owned(), Known::Held(resource.version()));
@@ -382,7 +382,7 @@ impl Exchange {
         if blamed.is_empty() {
             self.suspects = innocent.clone().take(innocent.len() / 2).collect();
         }
-        self.owe(innocent.chain(removed));
+        self.due.extend(innocent.chain(removed));
         let names = blamed
             .iter()
             .map(|resource| resource.name().to_owned())
@@ -393,14 +393,6 @@ impl Exchange {
                 .map(|resource| (resource.name().to_owned(), resource.version())),
         );
         self.report_refused(names, error, events);
-    }
-
-    fn owe(&mut self, names: impl IntoIterator<Item = String>) {
-        self.due.extend(
-            names
-                .into_iter()
-                .filter(|name| self.subscription.wants(name)),
-        );
     }
 
     fn report_refused(&self, names: Vec<String>, error: &str, events: &mut VecDeque<StreamEvent>) {
