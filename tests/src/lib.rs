@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The harness: real Envoys, real control planes and emulated instances, built for one test and gone after it.
+//!
+//! [`World`] is where to start. Its builder says what there is, `start` waits until all of it answers, and the
+//! world's methods reach every part. Parts are stopped, paused, killed and restarted through them; what a test
+//! leaves running ends with the world, also when the test panics, and the logs are then kept and shown.
+//!
+//! Nothing sleeps for a fixed time: [`wait_until`] looks at a condition and tells its last state when time is up.
+
+pub mod cases;
+mod certificates;
+mod claims;
+mod client;
+mod clock;
+mod control_plane;
+mod envoy;
+mod error;
+mod http;
+mod keys;
+pub mod netns;
+mod ports;
+mod process;
+mod programs;
+pub mod raw;
+mod scratch;
+mod settings;
+mod token;
+mod wait;
+mod world;
+
+pub use certificates::Certificates;
+pub use client::{Attempt, ClientBuilder};
+pub use clock::unix_seconds;
+pub use control_plane::{ControlPlane, Instance, Lease, Session};
+pub use envoy::{Envoy, EnvoySpec};
+pub use error::Error;
+pub use keys::{Algorithm, SigningKeys};
+pub use ports::Ports;
+pub use programs::{berth, envoy, filter_module};
+pub use scratch::Scratch;
+pub use settings::{Family, Pool, SecondDevice, WhenAway};
+pub use token::Token;
+pub use wait::{Seen, wait_until};
+pub use world::{World, WorldBuilder};

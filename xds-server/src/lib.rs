@@ -1,3 +1,17 @@
 //! Session placement for NVIDIA CloudXR.
 
+pub mod admin;
+mod causes;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod controller;
+pub mod fleet;
+pub mod metrics;
+pub mod placement;
+pub mod probes;
+pub mod reach;
+pub mod serve;
+pub mod sessions;
+pub mod telemetry;
 pub mod xds;

@@ -1,3 +1,8 @@
 //! The `berth` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    berth::cli::run(std::env::args_os()).await
+}

@@ -4,7 +4,13 @@
 /// Package `berth.session.v1`.
 pub mod session {
     /// Version 1.
-    #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::use_self)]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::use_self
+    )]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/berth.session.v1.rs"));
     }

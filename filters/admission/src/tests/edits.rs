@@ -1,0 +1,92 @@
+//! What becomes of a request on its way to the instance.
+
+use serde_json::json;
+
+use super::support::{Sent, policy_with, token};
+
+#[test]
+fn the_instance_sees_every_parameter_but_ours() {
+    let table = [
+        ("/rtsp", "/rtsp"),
+        ("/rtsp?", "/rtsp?"),
+        ("/rtsp?TOKEN", "/rtsp"),
+        ("/rtsp?TOKEN&a=b", "/rtsp?a=b"),
+        (
+            "/web-b/sign_in?peer_id=p&TOKEN&version=2",
+            "/sign_in?peer_id=p&version=2",
+        ),
+        ("/sign_in?a&TOKEN", "/sign_in?a"),
+        ("/sign_in?TOKEN&TOKEN", "/sign_in"),
+        ("/sign_in?TOKEN&", "/sign_in?"),
+        ("/sign_in?a=1&&b=2&", "/sign_in?a=1&&b=2&"),
+        ("/sign_in?a=%20+%zz&a=1&A=?/", "/sign_in?a=%20+%zz&a=1&A=?/"),
+        ("/sign_in?a=b=c&=d&=", "/sign_in?a=b=c&=d&="),
+        ("/sign_in?berth_resume_key=k&a", "/sign_in?a"),
+        ("/sign_in?berth%5Fresume_key=k&a", "/sign_in?a"),
+        ("/sign_in?token&berth_resume_key&a", "/sign_in?a"),
+        (
+            "/sign_in?tokens=1&xtoken=2&Token=3",
+            "/sign_in?tokens=1&xtoken=2&Token=3",
+        ),
+        ("/sign_in?a;token=1", "/sign_in?a;token=1"),
+        ("/sign_in?a=b#c&d", "/sign_in?a=b"),
+    ];
+    let policy = policy_with(json!({}));
+    let parameter = format!("token={}", token());
+    let upstream = |path: &[u8]| {
+        Sent::to(path)
+            .bearer(token())
+            .admitted(&policy)
+            .upstream
+            .path
+    };
+    for (path, expected) in table {
+        let path = path.replace("TOKEN", &parameter);
+        assert_eq!(upstream(path.as_bytes()), expected.as_bytes(), "{path}");
+    }
+    assert_eq!(
+        upstream(b"/rtsp?\xFF=\xFE&token&\x80"),
+        b"/rtsp?\xFF=\xFE&\x80"
+    );
+}
+
+#[test]
+fn of_the_protocols_a_client_offers_those_that_are_no_credential_remain() {
+    let none = None::<Option<&str>>;
+    // offered, what becomes of the header, what may be answered
+    let table = [
+        ("", none, None),
+        (" , ", none, None),
+        ("x-nv-sessionid.7", none, Some("x-nv-sessionid.7")),
+        ("a, b", none, Some("a")),
+        ("bad proto, good", none, Some("good")),
+        ("b\u{e4}d", none, None),
+        ("authorization", none, Some("authorization")),
+        ("authorization.TOKEN", Some(None), None),
+        ("authorization., b", Some(Some("b")), Some("b")),
+        ("a ,authorization.TOKEN,\tb", Some(Some("a, b")), Some("a")),
+        (
+            "authorization.bearer.TOKEN,, x-nv-sessionid.7",
+            Some(Some("x-nv-sessionid.7")),
+            Some("x-nv-sessionid.7"),
+        ),
+        ("AUTHORIZATION.TOKEN, a b", Some(Some("a b")), None),
+    ];
+    let policy = policy_with(json!({}));
+    for (offered, header, answer) in table {
+        let offered = offered.replace("TOKEN", &token());
+        let admission = Sent::to("/rtsp")
+            .bearer(token())
+            .protocols(&offered)
+            .admitted(&policy);
+        let header = header.map(|header| header.map(|value| value.as_bytes().to_vec()));
+        assert_eq!(
+            admission.upstream.sec_websocket_protocol, header,
+            "{offered}"
+        );
+        assert_eq!(admission.answer_subprotocol.as_deref(), answer, "{offered}");
+    }
+    let admission = Sent::to("/rtsp").bearer(token()).admitted(&policy);
+    assert_eq!(admission.upstream.sec_websocket_protocol, None);
+    assert_eq!(admission.answer_subprotocol, None);
+}

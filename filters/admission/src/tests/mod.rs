@@ -1,0 +1,13 @@
+//! The rules of admission as tables. `support` makes requests, tokens and verifiers.
+
+mod attacks;
+mod claims;
+mod edits;
+mod forms;
+mod policies;
+mod properties;
+mod readme;
+mod requests;
+mod rfc7515;
+mod support;
+mod wire;

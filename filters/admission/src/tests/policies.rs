@@ -1,0 +1,365 @@
+//! What a policy may say, and what is wrong with one that may not.
+
+use serde_json::{Value, json};
+
+use super::support::{ec_jwk, encode, merge, policy_config, rsa_jwk};
+use crate::{DefaultPools, Family, Policy, PolicyConfig};
+
+fn compile(config: Value) -> Result<Policy, String> {
+    let config: PolicyConfig = serde_json::from_value(config).map_err(|error| error.to_string())?;
+    Policy::compile(config).map_err(|error| error.to_string())
+}
+
+/// The policy with one key set.
+fn with_keys(keys: Value) -> Value {
+    let mut config = policy_config();
+    config["issuers"][0]["jwks"] = json!({ "keys": keys });
+    config
+}
+
+#[test]
+fn a_policy_that_makes_no_sense_is_refused_by_its_field() {
+    let pools = "pools[1].name: `web-a` is there already";
+    let shape = "is not 1 to 63 of a-z, 0-9 and -";
+    let parameter = "query_parameter: must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, \
+                     and not `berth_resume_key`";
+    let key_set =
+        "issuers[0].jwks: must be a JWK Set: an object with an array `keys` (RFC 7517 §5)";
+    let table = [
+        ("/issuers", json!([]), "issuers: must not be empty".into()),
+        (
+            "/issuers/0/issuer",
+            json!(""),
+            "issuers[0].issuer: must not be empty".into(),
+        ),
+        (
+            "/issuers/0/audiences",
+            json!(["a", ""]),
+            "issuers[0].audiences[1]: must not be empty".into(),
+        ),
+        ("/issuers/0/jwks", json!({}), key_set.into()),
+        ("/issuers/0/jwks", json!(null), key_set.into()),
+        ("/issuers/0/jwks", json!({"keys": {}}), key_set.into()),
+        (
+            "/issuers/0/jwks/keys",
+            json!([]),
+            "issuers[0].jwks.keys: must not be empty".into(),
+        ),
+        ("/query_parameter", json!(""), parameter.to_owned()),
+        ("/query_parameter", json!("to ken"), parameter.into()),
+        ("/query_parameter", json!("a%62"), parameter.into()),
+        ("/query_parameter", json!("t".repeat(65)), parameter.into()),
+        (
+            "/query_parameter",
+            json!("berth_resume_key"),
+            parameter.into(),
+        ),
+        ("/pools", json!([]), "pools: must not be empty".into()),
+        ("/pools/1/name", json!("web-a"), pools.into()),
+        (
+            "/pools/0/name",
+            json!(""),
+            format!("pools[0].name: `` {shape}"),
+        ),
+        (
+            "/pools/0/name",
+            json!("Web"),
+            format!("pools[0].name: `Web` {shape}"),
+        ),
+        (
+            "/pools/0/name",
+            json!("a/b"),
+            format!("pools[0].name: `a/b` {shape}"),
+        ),
+        (
+            "/pools/2/name",
+            json!("n".repeat(64)),
+            format!("pools[2].name: `{}` {shape}", "n".repeat(64)),
+        ),
+        (
+            "/default_pools/web",
+            json!("native"),
+            "default_pools.web: `native` is not the name of a pool of the family `web`".into(),
+        ),
+        (
+            "/default_pools/native",
+            json!("nobody"),
+            "default_pools.native: `nobody` is not the name of a pool of the family `native`"
+                .into(),
+        ),
+        (
+            "/pools_claim",
+            json!(""),
+            "pools_claim: must not be empty".into(),
+        ),
+        (
+            "/tenant_claim",
+            json!(""),
+            "tenant_claim: must not be empty".into(),
+        ),
+        (
+            "/issuers/0/clock_skew_seconds",
+            json!(3601),
+            "issuers[0].clock_skew_seconds: must be at most 3600 seconds".into(),
+        ),
+    ];
+    for (field, value, expected) in table {
+        let mut config = policy_config();
+        let (parent, member) = field.rsplit_once('/').unwrap();
+        match (config.pointer_mut(parent).unwrap(), member.parse::<usize>()) {
+            (Value::Array(items), Ok(index)) => items[index] = value,
+            (object, _) => object[member] = value,
+        }
+        assert_eq!(compile(config).unwrap_err(), expected, "{field}");
+    }
+}
+
+#[test]
+fn two_issuers_of_one_name_are_refused() {
+    let mut config = policy_config();
+    let issuer = config["issuers"][0].clone();
+    config["issuers"].as_array_mut().unwrap().push(issuer);
+    let expected = "issuers[1].issuer: `https://issuer.example` is there already";
+    assert_eq!(compile(config).unwrap_err(), expected);
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_named_with_its_member() {
+    // A modulus of so many bits, odd.
+    let modulus = |bits: usize| {
+        let mut bytes = vec![0; bits.div_ceil(8)];
+        bytes[0] = 1 << ((bits - 1) % 8);
+        *bytes.last_mut().unwrap() |= 1;
+        json!(encode(bytes))
+    };
+    let even = json!(encode([&[0xFF; 255][..], &[0xFE]].concat()));
+    let size = "must be an odd number of 2048 to 8192 bits, and has";
+    let exponent = "e: must be odd, at least 3 and below 2^32";
+    let algorithm = "alg: must be RS256 for an RSA key and ES256 for an EC key, or absent";
+    let operations = "key_ops: must be an array that contains `verify`, or absent";
+    let (rsa, ec) = (rsa_jwk("rsa"), ec_jwk("ec"));
+    let table = [
+        (
+            &rsa,
+            json!({"kty": "oct"}),
+            "kty: must be RSA or EC".to_owned(),
+        ),
+        (&rsa, json!({"kty": null}), "kty: is missing".into()),
+        (&rsa, json!({"kty": 1}), "kty: must be a string".into()),
+        (&rsa, json!({"n": null}), "n: is missing".into()),
+        (
+            &rsa,
+            json!({"n": "AA=="}),
+            "n: must be base64url without padding".into(),
+        ),
+        (
+            &rsa,
+            json!({"n": "+/+/"}),
+            "n: must be base64url without padding".into(),
+        ),
+        (&rsa, json!({"n": ""}), format!("n: {size} 0 bits")),
+        (
+            &rsa,
+            json!({"n": modulus(1024)}),
+            format!("n: {size} 1024 bits"),
+        ),
+        (
+            &rsa,
+            json!({"n": modulus(2047)}),
+            format!("n: {size} 2047 bits"),
+        ),
+        (
+            &rsa,
+            json!({"n": modulus(8193)}),
+            format!("n: {size} 8193 bits"),
+        ),
+        (&rsa, json!({"n": even}), format!("n: {size} 2048 bits")),
+        (&rsa, json!({"e": null}), "e: is missing".into()),
+        (&rsa, json!({"e": ""}), exponent.into()),
+        (&rsa, json!({"e": encode([1])}), exponent.into()),
+        (&rsa, json!({"e": encode([1, 0, 0])}), exponent.into()),
+        (&rsa, json!({"e": encode([1, 0, 0, 0, 1])}), exponent.into()),
+        (&rsa, json!({"alg": "ES256"}), algorithm.into()),
+        (&rsa, json!({"alg": "RS512"}), algorithm.into()),
+        (&rsa, json!({"alg": "HS256"}), algorithm.into()),
+        (
+            &rsa,
+            json!({"use": "enc"}),
+            "use: must be `sig`, or absent".into(),
+        ),
+        (
+            &rsa,
+            json!({"use": ["sig"]}),
+            "use: must be a string".into(),
+        ),
+        (&rsa, json!({"key_ops": ["sign"]}), operations.into()),
+        (&rsa, json!({"key_ops": []}), operations.into()),
+        (&rsa, json!({"key_ops": "verify"}), operations.into()),
+        (&rsa, json!({"kid": 7}), "kid: must be a string".into()),
+        (&ec, json!({"crv": "P-384"}), "crv: must be P-256".into()),
+        (
+            &ec,
+            json!({"crv": "secp256k1"}),
+            "crv: must be P-256".into(),
+        ),
+        (&ec, json!({"crv": null}), "crv: is missing".into()),
+        (
+            &ec,
+            json!({"x": encode([1; 31])}),
+            "x: must be 32 bytes".into(),
+        ),
+        (
+            &ec,
+            json!({"y": encode([1; 33])}),
+            "y: must be 32 bytes".into(),
+        ),
+        (&ec, json!({"y": null}), "y: is missing".into()),
+        (&ec, json!({"alg": "RS256"}), algorithm.into()),
+        (
+            &ec,
+            json!({"d": encode([1; 32])}),
+            "d: is the private half of the key: replace the key, and give only its public half"
+                .into(),
+        ),
+    ];
+    for (jwk, changes, expected) in table {
+        let error = compile(with_keys(json!([merge(jwk.clone(), changes.clone())]))).unwrap_err();
+        assert_eq!(
+            error,
+            format!("issuers[0].jwks.keys[0].{expected}"),
+            "{changes}"
+        );
+    }
+    let error = compile(with_keys(json!([17]))).unwrap_err();
+    assert_eq!(error, "issuers[0].jwks.keys[0]: must be an object");
+}
+
+#[test]
+fn keys_of_every_shape_that_fits_are_used() {
+    let (rsa, ec) = (rsa_jwk("rsa"), ec_jwk("ec"));
+    let table = [
+        (
+            &rsa,
+            json!({"alg": "RS256", "use": "sig", "key_ops": ["sign", "verify"]}),
+        ),
+        (&rsa, json!({"kid": null, "x5c": 3, "unheard-of": {}})),
+        (&rsa, json!({"e": encode([3])})),
+        (&rsa, json!({"e": encode([0, 0, 0, 0, 0, 0, 1, 0, 1])})),
+        (
+            &rsa,
+            json!({"n": encode([&[0xFF; 1023][..], &[0xFF]].concat())}),
+        ),
+        (&ec, json!({"alg": "ES256", "use": "sig"})),
+        (&ec, json!({"x": encode([0; 32])})),
+    ];
+    for (jwk, changes) in table {
+        let policy = compile(with_keys(json!([merge(jwk.clone(), changes.clone())])));
+        assert!(policy.unwrap().ignored_keys().is_empty(), "{changes}");
+    }
+}
+
+#[test]
+fn a_set_may_hold_keys_that_are_not_for_us() {
+    let keys = json!([{"kty": "OKP"}, {"kty": "RSA"}, ec_jwk("ec"), []]);
+    let policy = compile(with_keys(keys)).unwrap();
+    let ignored: Vec<_> = policy
+        .ignored_keys()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let expected = [
+        "issuers[0].jwks.keys[0].kty: must be RSA or EC",
+        "issuers[0].jwks.keys[1].n: is missing",
+        "issuers[0].jwks.keys[3]: must be an object",
+    ];
+    assert_eq!(ignored, expected);
+}
+
+#[test]
+fn a_set_without_a_usable_key_is_refused_by_the_key_that_nearly_was_one() {
+    let table = [
+        (
+            json!([{"kty": "OKP"}, {"kty": "EC"}]),
+            "issuers[0].jwks.keys[1].crv: is missing",
+        ),
+        (
+            json!([{"kty": "OKP"}, {"kty": "oct"}]),
+            "issuers[0].jwks.keys[0].kty: must be RSA or EC",
+        ),
+    ];
+    for (keys, expected) in table {
+        assert_eq!(compile(with_keys(keys)).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn a_private_key_is_refused_even_beside_a_usable_one() {
+    let private = merge(rsa_jwk("rsa"), json!({"d": "AQAB"}));
+    let error = compile(with_keys(json!([ec_jwk("ec"), private]))).unwrap_err();
+    assert!(
+        error.starts_with("issuers[0].jwks.keys[1].d: is the private half"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config: PolicyConfig = serde_json::from_value(json!({
+        "issuers": [{"issuer": "i", "jwks": {"keys": [ec_jwk("ec")]}}],
+        "pools": [{"name": "p", "family": "native"}],
+    }))
+    .unwrap();
+    assert_eq!(config.query_parameter, "token");
+    assert_eq!(config.default_pools, DefaultPools::default());
+    assert_eq!(
+        (config.pools_claim.as_ref(), config.tenant_claim.as_ref()),
+        (None, None)
+    );
+    let issuer = &config.issuers[0];
+    assert_eq!((issuer.audiences.len(), issuer.clock_skew_seconds), (0, 60));
+    assert!(Policy::compile(config).is_ok());
+}
+
+#[test]
+fn what_is_written_is_what_is_read() {
+    let full = merge(
+        policy_config(),
+        json!({"pools_claim": "pools", "query_parameter": "t"}),
+    );
+    for config in [full, with_keys(json!([ec_jwk("ec")]))] {
+        let config: PolicyConfig = serde_json::from_value(config).unwrap();
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<PolicyConfig>(&written).unwrap(),
+            config
+        );
+    }
+}
+
+#[test]
+fn a_member_nobody_knows_is_refused() {
+    for parent in ["", "/issuers/0", "/pools/0", "/default_pools"] {
+        let mut config = policy_config();
+        config.pointer_mut(parent).unwrap()["surprise"] = json!(1);
+        let error = compile(config).unwrap_err();
+        assert!(
+            error.starts_with("unknown field `surprise`"),
+            "{parent}: {error}"
+        );
+    }
+}
+
+#[test]
+fn families_have_names() {
+    for family in [Family::Native, Family::Web] {
+        assert_eq!(family.to_string().parse(), Ok(family));
+        assert_eq!(
+            serde_json::to_value(family).unwrap(),
+            json!(family.as_str())
+        );
+    }
+    assert_eq!(
+        "Web".parse::<Family>().unwrap_err().to_string(),
+        "a client family is `native` or `web`"
+    );
+}

@@ -1,0 +1,352 @@
+//! What the tables are written with: one policy, a request that it admits, tokens for it.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use der::asn1::UintRef;
+use der::{Decode, Encode};
+use jsonwebtoken::{DecodingKey, EncodingKey, crypto};
+use serde_json::{Value, json};
+use spki::SubjectPublicKeyInfoRef;
+
+use crate::{
+    Admission, Algorithm, Policy, PolicyConfig, PublicKey, Reason, Request, UnixSeconds, Verdict,
+    VerifyError, VerifySignature, admit,
+};
+
+/// The time of every test that does not say another.
+pub(super) const NOW: u64 = 1_800_000_000;
+
+/// One issuer with an EC and an RSA key, two web pools and a native one.
+pub(super) fn policy_config() -> Value {
+    json!({
+        "issuers": [{
+            "issuer": "https://issuer.example",
+            "audiences": ["berth", "berth-staging"],
+            "jwks": {"keys": [ec_jwk("ec"), rsa_jwk("rsa")]},
+        }],
+        "pools": [
+            {"name": "web-a", "family": "web"},
+            {"name": "web-b", "family": "web"},
+            {"name": "native", "family": "native"},
+        ],
+        "default_pools": {"web": "web-a"},
+        "tenant_claim": "tenant",
+    })
+}
+
+/// That policy with some members replaced.
+pub(super) fn policy_with(changes: Value) -> Policy {
+    let config: PolicyConfig = serde_json::from_value(merge(policy_config(), changes)).unwrap();
+    Policy::compile(config).unwrap()
+}
+
+/// Claims that the policy admits, with some replaced; `null` removes one.
+pub(super) fn claims(changes: Value) -> String {
+    let claims = json!({
+        "iss": "https://issuer.example",
+        "aud": "berth",
+        "sub": "alice",
+        "exp": NOW + 600,
+    });
+    merge(claims, changes).to_string()
+}
+
+pub(super) fn merge(mut base: Value, changes: Value) -> Value {
+    let (Value::Object(members), Value::Object(changes)) = (&mut base, changes) else {
+        panic!("only objects can be merged");
+    };
+    for (name, value) in changes {
+        match value {
+            Value::Null => drop(members.remove(&name)),
+            value => drop(members.insert(name, value)),
+        }
+    }
+    base
+}
+
+/// A token of these texts with a signature of no worth, for verifiers that do not look at it.
+pub(super) fn unsigned(header: &str, claims: &str) -> String {
+    format!("{}.{}.AAAA", encode(header), encode(claims))
+}
+
+/// A token that [`Always`] admits.
+pub(super) fn token() -> String {
+    unsigned(HEADER, &claims(json!({})))
+}
+
+/// A token of these texts, signed.
+pub(super) fn signed(header: &str, claims: &str, signer: &Signer) -> String {
+    let message = format!("{}.{}", encode(header), encode(claims));
+    let signature = crypto::sign(message.as_bytes(), &signer.key, signer.algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A private key, in the hands of the issuer or of somebody else.
+pub(super) struct Signer {
+    key: EncodingKey,
+    algorithm: jsonwebtoken::Algorithm,
+}
+
+/// The key of RFC 7515 §A.2, which the policy knows as `rsa`.
+pub(super) static RSA: LazyLock<Signer> = LazyLock::new(|| {
+    let jwk = &example("A.2")["key"];
+    let members = ["n", "e", "d", "p", "q", "dp", "dq", "qi"].map(|name| decode(&jwk[name]));
+    // RSAPrivateKey (RFC 8017 §A.1.2): the version, 0, and these.
+    let mut integers = vec![UintRef::new(&[0]).unwrap()];
+    integers.extend(members.iter().map(|bytes| UintRef::new(bytes).unwrap()));
+    Signer {
+        key: EncodingKey::from_rsa_der(&integers.to_der().unwrap()),
+        algorithm: jsonwebtoken::Algorithm::RS256,
+    }
+});
+
+/// The key of RFC 7515 §A.3, which the policy knows as `ec`.
+pub(super) static EC: LazyLock<Signer> =
+    LazyLock::new(|| ec_signer(&decode(&example("A.3")["key"]["d"])));
+
+/// A key that the policy does not know.
+pub(super) static STRANGER: LazyLock<Signer> = LazyLock::new(|| ec_signer(&[7; 32]));
+
+fn ec_signer(scalar: &[u8]) -> Signer {
+    // PrivateKeyInfo (RFC 5208) of a P-256 key (RFC 5915) that ends with the scalar.
+    const PREFIX: &str = "304102010030\
+        1306072a8648ce3d020106082a8648ce3d030107\
+        0427302502010104\
+        20";
+    let mut der = from_hex(PREFIX);
+    der.extend_from_slice(scalar);
+    Signer {
+        key: EncodingKey::from_ec_der(&der),
+        algorithm: jsonwebtoken::Algorithm::ES256,
+    }
+}
+
+pub(super) fn from_hex(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|digit| digit.to_digit(16).unwrap() as u8)
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
+}
+
+fn decode(text: &Value) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()
+}
+
+/// An example of RFC 7515 by its appendix.
+pub(super) fn example(appendix: &str) -> &'static Value {
+    static DATA: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(include_str!("data/rfc7515.json")).unwrap());
+    let mut examples = DATA["examples"].as_array().unwrap().iter();
+    examples
+        .find(|example| example["appendix"] == appendix)
+        .unwrap()
+}
+
+/// The public half of the RFC's EC key.
+pub(super) fn ec_jwk(kid: &str) -> Value {
+    public_jwk("A.3", &["kty", "crv", "x", "y"], kid)
+}
+
+/// The public half of the RFC's RSA key.
+pub(super) fn rsa_jwk(kid: &str) -> Value {
+    public_jwk("A.2", &["kty", "n", "e"], kid)
+}
+
+fn public_jwk(appendix: &str, members: &[&str], kid: &str) -> Value {
+    let key = &example(appendix)["key"];
+    let mut jwk = json!({"kid": kid});
+    for member in members {
+        jwk[*member] = key[*member].clone();
+    }
+    jwk
+}
+
+/// A request as a test sends it; the default is a web client's upgrade without a token.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) method: Vec<u8>,
+    pub(super) path: Vec<u8>,
+    pub(super) upgrade: Option<Vec<u8>>,
+    pub(super) authorization: Option<Vec<u8>>,
+    pub(super) protocols: Option<Vec<u8>>,
+    pub(super) resume_key: Option<Vec<u8>>,
+}
+
+impl Sent {
+    pub(super) fn to(path: impl AsRef<[u8]>) -> Self {
+        Self {
+            method: b"GET".to_vec(),
+            path: path.as_ref().to_vec(),
+            upgrade: Some(b"websocket".to_vec()),
+            authorization: None,
+            protocols: None,
+            resume_key: None,
+        }
+    }
+
+    pub(super) fn method(self, method: &str) -> Self {
+        Self {
+            method: method.into(),
+            ..self
+        }
+    }
+
+    pub(super) fn upgrade(self, upgrade: &str) -> Self {
+        Self {
+            upgrade: Some(upgrade.into()),
+            ..self
+        }
+    }
+
+    pub(super) fn authorization(self, value: impl AsRef<[u8]>) -> Self {
+        Self {
+            authorization: Some(value.as_ref().to_vec()),
+            ..self
+        }
+    }
+
+    pub(super) fn bearer(self, token: impl AsRef<[u8]>) -> Self {
+        self.authorization([b"Bearer ", token.as_ref()].concat())
+    }
+
+    pub(super) fn protocols(self, value: impl AsRef<[u8]>) -> Self {
+        Self {
+            protocols: Some(value.as_ref().to_vec()),
+            ..self
+        }
+    }
+
+    pub(super) fn resume_key(self, value: impl AsRef<[u8]>) -> Self {
+        Self {
+            resume_key: Some(value.as_ref().to_vec()),
+            ..self
+        }
+    }
+
+    pub(super) fn request(&self) -> Request<'_> {
+        Request {
+            method: &self.method,
+            path: &self.path,
+            upgrade: self.upgrade.as_deref(),
+            authorization: self.authorization.as_deref(),
+            sec_websocket_protocol: self.protocols.as_deref(),
+            resume_key: self.resume_key.as_deref(),
+        }
+    }
+
+    /// What comes of it if its token is good.
+    pub(super) fn admitted(&self, policy: &Policy) -> Admission {
+        let answer = self.meets(policy, &Always::yes());
+        answer.unwrap_or_else(|reason| panic!("{self:?}: {reason}"))
+    }
+
+    pub(super) fn meets(
+        &self,
+        policy: &Policy,
+        verifier: &impl VerifySignature,
+    ) -> Result<Admission, Reason> {
+        match admit(policy, &self.request(), UnixSeconds(NOW), verifier) {
+            Verdict::Admit(admission) => Ok(*admission),
+            Verdict::Refuse(reason) => Err(reason),
+        }
+    }
+}
+
+/// `admitted`, or the reason.
+pub(super) fn outcome<T>(answer: &Result<T, Reason>) -> &'static str {
+    match answer {
+        Ok(_) => "admitted",
+        Err(reason) => reason.label(),
+    }
+}
+
+/// Answers the same whatever it is asked, and counts how often that is.
+pub(super) struct Always {
+    answer: Result<bool, VerifyError>,
+    pub(super) asked: Cell<usize>,
+}
+
+impl Always {
+    pub(super) const fn new(answer: Result<bool, VerifyError>) -> Self {
+        Self {
+            answer,
+            asked: Cell::new(0),
+        }
+    }
+
+    pub(super) const fn yes() -> Self {
+        Self::new(Ok(true))
+    }
+}
+
+impl VerifySignature for Always {
+    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, VerifyError> {
+        self.asked.set(self.asked.get() + 1);
+        self.answer
+    }
+}
+
+/// Does the arithmetic, from nothing but what the trait hands over.
+pub(super) struct Native;
+
+impl VerifySignature for Native {
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, VerifyError> {
+        let spki = SubjectPublicKeyInfoRef::from_der(key.spki_der());
+        let key = spki
+            .map_err(|_| VerifyError::KeyRefused)?
+            .subject_public_key
+            .raw_bytes();
+        let (key, algorithm) = match algorithm {
+            Algorithm::Es256 => (
+                DecodingKey::from_ec_der(key),
+                jsonwebtoken::Algorithm::ES256,
+            ),
+            Algorithm::Rs256 => (
+                DecodingKey::from_rsa_der(key),
+                jsonwebtoken::Algorithm::RS256,
+            ),
+        };
+        crypto::verify(&encode(signature), message, &key, algorithm)
+            .map_err(|_| VerifyError::KeyRefused)
+    }
+}
+
+/// The header of a token signed with the policy's EC key.
+pub(super) const HEADER: &str = r#"{"alg":"ES256","kid":"ec"}"#;
+
+/// A token that the policy admits.
+pub(super) fn good() -> String {
+    signed(HEADER, &claims(json!({})), &EC)
+}
+
+/// What is answered when signatures are computed.
+pub(super) fn answer(sent: &Sent) -> &'static str {
+    outcome(&sent.meets(&policy_with(json!({})), &Native))
+}
+
+/// Compares the answers to tokens in the authorization header: name, token, answer.
+pub(super) fn check<T: AsRef<[u8]>>(
+    table: impl IntoIterator<Item = (impl AsRef<str>, T, &'static str)>,
+) {
+    for (name, token, expected) in table {
+        let sent = Sent::to("/rtsp").bearer(token);
+        assert_eq!(answer(&sent), expected, "{}", name.as_ref());
+    }
+}

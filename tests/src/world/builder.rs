@@ -1,0 +1,321 @@
+//! What a world is made of, and making it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use berth_client::Family;
+use berth_runtime_emulator::EmulatorConfig;
+
+use super::{PlacedEmulator, World, start_emulator};
+use crate::settings::{PlacedInstance, PlacedPool, Settings};
+use crate::{
+    Certificates, ControlPlane, Envoy, EnvoySpec, Error, Pool, Ports, Scratch, SigningKeys,
+    WhenAway, programs,
+};
+
+/// A world in the making.
+///
+/// Unless told otherwise it has one Envoy with two workers, and its pools have no resume window, no pause between
+/// sessions and a short hold of 1 s: most tests are about something else and should not wait for these.
+pub struct WorldBuilder {
+    pools: Vec<Pool>,
+    emulator: Box<dyn Fn(EmulatorConfig) -> EmulatorConfig + Send>,
+    envoys: u16,
+    envoy_workers: u16,
+    envoy_log_level: String,
+    listen: IpAddr,
+    https_port: Option<u16>,
+    native_port: Option<u16>,
+    admin_port: Option<u16>,
+    when_away: WhenAway,
+    tick: Duration,
+    handshake_timeout: Duration,
+    folder: Option<PathBuf>,
+}
+
+impl Default for WorldBuilder {
+    fn default() -> Self {
+        Self {
+            pools: Vec::new(),
+            emulator: Box::new(std::convert::identity),
+            envoys: 1,
+            envoy_workers: 2,
+            envoy_log_level: "warning".to_owned(),
+            listen: Ipv4Addr::LOCALHOST.into(),
+            https_port: None,
+            native_port: None,
+            admin_port: None,
+            when_away: WhenAway::Wait,
+            tick: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(5),
+            folder: None,
+        }
+    }
+}
+
+impl WorldBuilder {
+    /// A pool `web` of so many instances, `web-1` and so on.
+    #[must_use]
+    pub fn web_instances(self, count: u8) -> Self {
+        self.pool("web", Family::Web, |pool| pool.instances(count))
+    }
+
+    /// A pool `native` of so many instances, `native-1` and so on.
+    #[must_use]
+    pub fn native_instances(self, count: u8) -> Self {
+        self.pool("native", Family::Native, |pool| pool.instances(count))
+    }
+
+    /// A pool, or, when it is there already, what else is to be said of it.
+    #[must_use]
+    pub fn pool(mut self, name: &str, family: Family, describe: impl FnOnce(Pool) -> Pool) -> Self {
+        let known = self.pools.iter().position(|pool| pool.name == name);
+        match known.and_then(|at| self.pools.get_mut(at)) {
+            Some(pool) => *pool = describe(pool.clone()),
+            None => self.pools.push(describe(Pool::new(name, family))),
+        }
+        self
+    }
+
+    /// What every emulated instance is like. Its addresses are the world's to give.
+    #[must_use]
+    pub fn emulators(
+        mut self,
+        describe: impl Fn(EmulatorConfig) -> EmulatorConfig + Send + 'static,
+    ) -> Self {
+        self.emulator = Box::new(describe);
+        self
+    }
+
+    /// How many Envoys there are. They share their listeners' ports (SO_REUSEPORT), so the kernel chooses which of
+    /// them a connection comes to, one that is paused included.
+    #[must_use]
+    pub fn envoys(mut self, count: u16) -> Self {
+        self.envoys = count;
+        self
+    }
+
+    /// How many worker threads each Envoy has; each is a filter VM of its own.
+    #[must_use]
+    pub fn envoy_workers(mut self, count: u16) -> Self {
+        self.envoy_workers = count;
+        self
+    }
+
+    /// Envoy's log level, such as `debug`.
+    #[must_use]
+    pub fn envoy_log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.envoy_log_level);
+        self
+    }
+
+    /// The address that Envoys listen on, for clients that are in a namespace.
+    #[must_use]
+    pub fn listen(mut self, address: IpAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Where Envoys listen for web and native clients, instead of on ports that nobody else has.
+    #[must_use]
+    pub fn listener_ports(mut self, https: u16, native: u16) -> Self {
+        self.https_port = Some(https);
+        self.native_port = Some(native);
+        self
+    }
+
+    /// Where the control plane's admin API is, instead of on a port that nobody else has.
+    #[must_use]
+    pub fn admin_port(mut self, port: u16) -> Self {
+        self.admin_port = Some(port);
+        self
+    }
+
+    /// What a new request meets while the control plane does not answer.
+    #[must_use]
+    pub fn when_control_plane_away(mut self, policy: WhenAway) -> Self {
+        self.when_away = policy;
+        self
+    }
+
+    /// How often each filter VM says what is live in it. A VM that is silent for three of these is believed gone.
+    #[must_use]
+    pub fn tick(mut self, tick: Duration) -> Self {
+        self.tick = tick;
+        self
+    }
+
+    /// How long an instance may take to answer an upgrade.
+    #[must_use]
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.handshake_timeout = limit;
+        self
+    }
+
+    /// Keeps everything in this folder, keys and certificates for the next world in it included.
+    #[must_use]
+    pub fn folder(mut self, path: &Path) -> Self {
+        self.folder = Some(path.to_owned());
+        self
+    }
+
+    /// Starts everything and waits until a client of every pool would be admitted.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when something was not built; [`Error::Ended`] and [`Error::Timeout`] when something does
+    /// not come up.
+    pub async fn start(self) -> Result<World, Error> {
+        let (scratch, keys) = match &self.folder {
+            Some(folder) => {
+                let keys = SigningKeys::load_or_create(&folder.join("keys"))?;
+                (Scratch::lasting(folder)?, keys)
+            }
+            None => (Scratch::temporary()?, SigningKeys::of_tests()?),
+        };
+        let scratch = Arc::new(scratch);
+        let world = self.start_in(Arc::clone(&scratch), keys).await;
+        if world.is_err() {
+            scratch.keep();
+        }
+        world
+    }
+
+    async fn start_in(self, scratch: Arc<Scratch>, keys: SigningKeys) -> Result<World, Error> {
+        let filter_module = programs::filter_module()?;
+        let mut ports = Ports::new();
+        let certificates = Certificates::load_or_create(&scratch.path().join("tls"))?;
+        let jwks_file = scratch.path().join("jwks.json");
+        write(&jwks_file, &keys.jwks()?.to_string())?;
+
+        let (pools, instances) = self.start_instances(&mut ports).await?;
+        let mut port = |fixed: Option<u16>| fixed.map_or_else(|| ports.take(), Ok);
+        let settings = Settings {
+            xds_port: port(None)?,
+            admin_port: port(self.admin_port)?,
+            listen: self.listen,
+            https_port: port(self.https_port)?,
+            native_port: port(self.native_port)?,
+            certificate_chain: &certificates.chain,
+            private_key: &certificates.private_key,
+            filter_module: &filter_module,
+            when_away: self.when_away,
+            jwks_file: &jwks_file,
+            pools: &pools,
+            tick: self.tick,
+            handshake_timeout: self.handshake_timeout,
+        };
+        let config = scratch.path().join("berth.yaml");
+        write(&config, &settings.to_yaml()?)?;
+        let (https_port, native_port) = (settings.https_port, settings.native_port);
+
+        let control_plane =
+            ControlPlane::start(&config, settings.admin_port, scratch.path()).await?;
+        let listener_ports = [https_port, native_port];
+        let envoys = self
+            .start_envoys(&control_plane, listener_ports, &mut ports, scratch.path())
+            .await?;
+        let world = World {
+            https: (self.listen, https_port).into(),
+            native: (self.listen, native_port).into(),
+            pools: names(&self.pools),
+            envoys,
+            control_plane,
+            instances,
+            keys: Arc::new(keys),
+            certificates,
+            clients: AtomicU32::new(0),
+            _ports: ports,
+            scratch,
+        };
+        world.settled().await?;
+        Ok(world)
+    }
+
+    async fn start_instances(
+        &self,
+        ports: &mut Ports,
+    ) -> Result<(Vec<PlacedPool>, Vec<PlacedEmulator>), Error> {
+        let (mut pools, mut instances) = (Vec::new(), Vec::new());
+        // Instances have addresses of their own, as hosts do: nothing may tell a client one of these.
+        let mut addresses = (FIRST_INSTANCE..=u8::MAX).map(|host| Ipv4Addr::new(127, 0, 0, host));
+        for pool in &self.pools {
+            let readiness_port = ports.take()?;
+            let mut placed = Vec::new();
+            for number in 1..=pool.instances {
+                let too_many = || Error::Impossible("too many instances".to_owned());
+                let config = (self.emulator)(EmulatorConfig {
+                    address: addresses.next().ok_or_else(too_many)?.into(),
+                    web_port: ports.take()?,
+                    native_port: ports.take()?,
+                    readiness_port,
+                    ..EmulatorConfig::default()
+                });
+                let name = format!("{}-{number}", pool.name);
+                let emulator = start_emulator(config.clone()).await?;
+                let signaling = emulator.address(pool.family);
+                placed.push(PlacedInstance {
+                    name: name.clone(),
+                    signaling,
+                });
+                instances.push(PlacedEmulator {
+                    name,
+                    config,
+                    signaling,
+                    emulator: Mutex::new(Arc::new(emulator)),
+                });
+            }
+            pools.push(PlacedPool {
+                pool: pool.clone(),
+                readiness_port,
+                instances: placed,
+            });
+        }
+        Ok((pools, instances))
+    }
+
+    async fn start_envoys(
+        &self,
+        control_plane: &ControlPlane,
+        listener_ports: [u16; 2],
+        ports: &mut Ports,
+        folder: &Path,
+    ) -> Result<Vec<Envoy>, Error> {
+        let mut envoys = Vec::new();
+        for index in 0..self.envoys {
+            let (name, admin_port) = (format!("envoy-{index}"), ports.take()?);
+            let bootstrap = folder.join(format!("{name}.yaml"));
+            write(
+                &bootstrap,
+                &control_plane.bootstrap(&name, admin_port).await?,
+            )?;
+            let spec = EnvoySpec {
+                name,
+                bootstrap,
+                workers: self.envoy_workers,
+                log_level: self.envoy_log_level.clone(),
+                admin_port,
+                listener_ports: listener_ports.to_vec(),
+            };
+            envoys.push(Envoy::start(spec, folder)?);
+        }
+        for envoy in &envoys {
+            envoy.ready().await?;
+        }
+        Ok(envoys)
+    }
+}
+
+fn names(pools: &[Pool]) -> Vec<(String, Family)> {
+    let name = |pool: &Pool| (pool.name.clone(), pool.family);
+    pools.iter().map(name).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(Error::io(path.display()))
+}
+
+const FIRST_INSTANCE: u8 = 10;

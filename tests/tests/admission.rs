@@ -1,0 +1,147 @@
+//! The table of refusals against the admission crate itself, in milliseconds and without a proxy: what fails here
+//! is not the proxy's doing.
+#![cfg(test)]
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use berth_admission::{
+    Algorithm, Policy, PublicKey, UnixSeconds, Verdict, VerifyError, VerifySignature, admit,
+};
+use berth_client::Carrier;
+use berth_tests::cases::{Credential, REFUSALS, Request, Situation};
+use berth_tests::{SigningKeys, Token};
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::json;
+
+const ISSUER: &str = "https://login.berth.example";
+
+#[test]
+fn refuses_what_the_table_says() {
+    let it = Admission::new();
+    for case in REFUSALS {
+        let verdict = match it.decide(&case.request) {
+            Verdict::Admit(_) => "admitted",
+            Verdict::Refuse(reason) => reason.label(),
+        };
+        // What is refused for how things stand is a request that could have been admitted.
+        let expected = match case.situation {
+            Situation::Quiet => case.reason,
+            _ => "admitted",
+        };
+        assert_eq!(verdict, expected, "{}", case.name);
+    }
+}
+
+#[test]
+fn admits_the_requests_that_the_table_starts_from() {
+    let it = Admission::new();
+    for request in [Request::web(), Request::native()] {
+        let verdict = it.decide(&request);
+        assert!(
+            matches!(verdict, Verdict::Admit(_)),
+            "{request:?}: {verdict:?}"
+        );
+    }
+}
+
+struct Admission {
+    policy: Policy,
+    keys: Arc<SigningKeys>,
+    verifier: Published,
+}
+
+impl Admission {
+    fn new() -> Self {
+        let keys = SigningKeys::of_tests().unwrap();
+        let jwks = keys.jwks().unwrap();
+        let config = json!({
+            "issuers": [{ "issuer": ISSUER, "audiences": ["berth"], "jwks": jwks }],
+            "pools": [{ "name": "web", "family": "web" }, { "name": "native", "family": "native" }],
+            "pools_claim": "pools",
+        });
+        Self {
+            policy: Policy::compile(serde_json::from_value(config).unwrap()).unwrap(),
+            keys: Arc::new(keys),
+            verifier: Published(serde_json::from_value(jwks).unwrap()),
+        }
+    }
+
+    fn decide(&self, request: &Request) -> Verdict {
+        let (mut path, mut headers) = (request.path.to_owned(), request.headers.to_vec());
+        let credential = match request.credential {
+            Credential::Absent => None,
+            Credential::Text(text) => Some(text.to_owned()),
+            Credential::Token(change) => {
+                let token = Token::new(Arc::clone(&self.keys), ISSUER, "berth");
+                Some(change(token.pools(["web", "native"])).sign().unwrap())
+            }
+        };
+        let also = request
+            .also
+            .map(|(carrier, text)| (carrier, text.to_owned()));
+        let carried: Vec<(Carrier, String)> = credential
+            .map(|credential| (request.carrier, credential))
+            .into_iter()
+            .chain(also)
+            .collect();
+        let mut written = Vec::new();
+        for (carrier, text) in &carried {
+            match carrier {
+                Carrier::Header => written.push(("authorization", format!("Bearer {text}"))),
+                Carrier::Subprotocol => {
+                    written.push((
+                        "sec-websocket-protocol",
+                        format!("authorization.bearer.{text}"),
+                    ));
+                }
+                Carrier::Query => {
+                    let separator = if path.contains('?') { '&' } else { '?' };
+                    path = format!("{path}{separator}token={text}");
+                }
+            }
+        }
+        headers.extend(written.iter().map(|(name, value)| (*name, value.as_str())));
+        let header = |name: &str| {
+            let found = headers.iter().find(|(other, _)| *other == name);
+            found.map(|(_, value)| value.as_bytes())
+        };
+        let request = berth_admission::Request {
+            method: request.method.as_bytes(),
+            path: path.as_bytes(),
+            upgrade: Some(b"websocket"),
+            authorization: header("authorization"),
+            sec_websocket_protocol: header("sec-websocket-protocol"),
+            resume_key: header("berth-resume-key"),
+        };
+        admit(&self.policy, &request, now(), &self.verifier)
+    }
+}
+
+/// Today, as the tokens say themselves.
+fn now() -> UnixSeconds {
+    UnixSeconds(berth_tests::unix_seconds().unsigned_abs())
+}
+
+/// Checks with the published key of the algorithm: there is one of each.
+struct Published(JwkSet);
+
+impl VerifySignature for Published {
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        _key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, VerifyError> {
+        let (key_id, algorithm) = match algorithm {
+            Algorithm::Rs256 => ("development-rs256", jsonwebtoken::Algorithm::RS256),
+            Algorithm::Es256 => ("development-es256", jsonwebtoken::Algorithm::ES256),
+        };
+        let key = DecodingKey::from_jwk(self.0.find(key_id).unwrap()).unwrap();
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
+        Ok(jsonwebtoken::crypto::verify(&signature, message, &key, algorithm).unwrap_or(false))
+    }
+}

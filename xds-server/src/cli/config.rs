@@ -1,0 +1,140 @@
+//! The commands that read the configuration.
+
+use std::{
+    fmt::Write,
+    io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use crate::{
+    config::{Config, ConfigError},
+    telemetry::{self, LogFormat, TelemetryError},
+    xds::{BootstrapSpec, bootstrap_yaml},
+};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfigCommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration; berth.example.yaml explains every field
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "BERTH_CONFIG",
+        default_value = "berth.yaml"
+    )]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    /// Reads it, and warns of keys that have no effect.
+    fn load(&self) -> Result<Config, ConfigError> {
+        let config = Config::load(&self.config)?;
+        for key in config.ignored_keys() {
+            // A warning that nobody can read is no reason to stop.
+            let _ = writeln!(
+                io::stderr(),
+                "{}: warning: admission.{key}; this key is not used",
+                self.config.display()
+            );
+        }
+        Ok(config)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  berth serve --config berth.yaml
+  berth serve --log-filter info,berth::sessions=debug --log-format json
+
+SIGTERM or Ctrl-C stops it; live sessions go on without it.")]
+pub(super) struct ServeCommand {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// How log lines are written [default: text on a terminal, json elsewhere]
+    #[arg(long, value_enum, env = "BERTH_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged: a level, or levels by module such as `info,berth::probes=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    log_filter: String,
+}
+
+impl ServeCommand {
+    /// The configuration; from here on events are logged.
+    pub(super) fn prepare(self) -> Result<Config, ConfigCommandError> {
+        let config = self.file.load()?;
+        let format = self.log_format.unwrap_or_else(LogFormat::detect);
+        telemetry::init(format, &self.log_filter)?;
+        Ok(config)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line is FILE:LINE:COLUMN: FIELD: what is wrong: what to do. The files that the configuration
+names are read too: certificate, key and key sets. `berth serve` refuses to start on the same.")]
+pub(super) struct CheckCommand {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl CheckCommand {
+    pub(super) fn execute(self) -> Result<String, ConfigCommandError> {
+        let config = self.file.load()?;
+        let mut answer = format!("{}: nothing wrong\n", self.file.config.display());
+        for pool in &config.pools {
+            let (name, family) = (&pool.name, pool.family);
+            let instances = pool.instances.len();
+            // Writing to a string cannot fail.
+            let _ = writeln!(answer, "  pool {name} ({family}), instances: {instances}");
+        }
+        Ok(answer)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  berth bootstrap --config berth.yaml > envoy.yaml && envoy -c envoy.yaml
+  berth bootstrap --node-id edge-2 --admin-port 9901 > edge-2.yaml
+
+Each Envoy needs a node id of its own.")]
+pub(super) struct BootstrapCommand {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Names this Envoy to the control plane; unique among the running ones
+    #[arg(long, value_name = "ID", default_value = "envoy")]
+    node_id: String,
+    /// The port of Envoy's own admin interface, on 127.0.0.1 [default: it has none]
+    #[arg(long, value_name = "PORT")]
+    admin_port: Option<NonZeroU16>,
+}
+
+impl BootstrapCommand {
+    pub(super) fn execute(self) -> Result<String, ConfigCommandError> {
+        let config = self.file.load()?;
+        let admin = |port: NonZeroU16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.get());
+        Ok(bootstrap_yaml(&BootstrapSpec {
+            node_id: self.node_id,
+            cluster: CLUSTER.to_owned(),
+            admin: self.admin_port.map(admin),
+            control_plane: config.xds,
+        }))
+    }
+}
+
+/// The group of Envoys that one control plane configures: all the same, so one name does.
+const CLUSTER: &str = "berth";

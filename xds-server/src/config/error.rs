@@ -1,0 +1,280 @@
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use berth_admission::{Family, PolicyProblem};
+use humantime::format_duration;
+
+use super::{
+    field::{FieldPath, Position},
+    name::NameError,
+};
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is missing, or closed to us.
+    #[error("cannot read {}: {error}; name the right file with --config", path.display())]
+    Unreadable {
+        /// The YAML file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is there, and this has to be changed in it.
+    #[error("{}", Lines(path, problems))]
+    Invalid {
+        /// The YAML file.
+        path: PathBuf,
+        /// At least one, in the order of the file.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing to change in the file.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where it is, or where what is missing would be.
+    pub position: Position,
+    /// The field; empty for the document itself.
+    pub field: FieldPath,
+    /// What is wrong with it, and what to do.
+    pub fault: Fault,
+}
+
+/// What can be wrong with a field. Each says what it found and then, after a colon, the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Not YAML.
+    #[error("{0}: check indentation, quotes and brackets up to here")]
+    Yaml(String),
+    /// Nothing at all.
+    #[error("the file is empty: begin with berth.example.yaml")]
+    NoDocument,
+    /// A field that means nothing.
+    #[error("is not a field of the configuration: here go {}", expected.join(", "))]
+    UnknownField {
+        /// The fields that do.
+        expected: Vec<&'static str>,
+    },
+    /// A field that cannot be left out.
+    #[error("is missing: berth.example.yaml shows what to write")]
+    MissingField,
+    /// The same field again.
+    #[error("is there already: remove one of the two")]
+    DuplicateField,
+    /// A value of another kind.
+    #[error("is of the wrong kind: write {expected}")]
+    Kind {
+        /// The right kind.
+        expected: &'static str,
+    },
+    /// Nothing where something is needed.
+    #[error("is empty: {remedy}")]
+    Empty {
+        /// What to write.
+        remedy: &'static str,
+    },
+    /// Not an IP address with a port.
+    #[error(
+        "`{0}` is not ip:port: write an IP address and a port from 1 to 65535, such as 10.0.0.1:49100 or [fd00::1]:49100 (names are not looked up)"
+    )]
+    SocketAddress(String),
+    /// Not an IP address.
+    #[error("`{0}` is not an IP address: write one, such as 0.0.0.0 or ::")]
+    IpAddress(String),
+    /// Not a port.
+    #[error("{0} is not a port: write a number from 1 to 65535")]
+    Port(i64),
+    /// An address that no single host has.
+    #[error("{0} is not the address of one host: write the instance's own")]
+    NotOneHost(IpAddr),
+    /// Plaintext that others could read.
+    #[error(
+        "{0} is not a loopback address, and what is said there is not encrypted: listen on 127.0.0.1 or [::1], or set `allow_plaintext: true` beside it if every host of that network is trusted"
+    )]
+    Plaintext(SocketAddr),
+    /// Said twice where once is right.
+    #[error("`{value}` is used by {first} already: {remedy}")]
+    Duplicate {
+        /// What is there twice.
+        value: String,
+        /// Where it is for the first time.
+        first: FieldPath,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Not a time.
+    #[error("`{0}` is not a duration: write a number and its unit, such as 250ms, 8s or 5m")]
+    Duration(String),
+    /// A time that cannot work.
+    #[error(
+        "{} is out of range: choose from {} to {}",
+        format_duration(*value),
+        format_duration(*least),
+        format_duration(*most)
+    )]
+    DurationRange {
+        /// What was written.
+        value: Duration,
+        /// The least that works.
+        least: Duration,
+        /// The most that works.
+        most: Duration,
+    },
+    /// Finer than the place it goes to can say.
+    #[error("{} is not whole seconds: round it", format_duration(*.0))]
+    NotWholeSeconds(Duration),
+    /// Native clients would be gone before they are answered.
+    #[error(
+        "hold, timing.handshake_timeout and timing.tick are {} together, and native clients give up near {}: shorten the hold",
+        format_duration(*sum),
+        format_duration(*limit)
+    )]
+    ClientGivesUp {
+        /// How long a request may take.
+        sum: Duration,
+        /// When clients give up.
+        limit: Duration,
+    },
+    /// A number of probes that cannot work.
+    #[error("{0} is not a number of probes: write 1 or more")]
+    ProbeCount(i64),
+    /// Two kinds of probes at once.
+    #[error("a probe is either `tcp` or `http`: remove one")]
+    TwoProbes,
+    /// Not the path of a URL.
+    #[error("`{0}` is not a path: begin it with `/` and leave out spaces and `#`")]
+    HttpPath(String),
+    /// Not one of a few words.
+    #[error("`{value}` is not known here: write {choices}")]
+    Choice {
+        /// What was written.
+        value: String,
+        /// What may be.
+        choices: &'static str,
+    },
+    /// Not a name.
+    #[error("`{value}` cannot be a name here: {error}")]
+    Name {
+        /// What was written.
+        value: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// A pool that is not there.
+    #[error("there is no pool `{0}`: name one of `pools`")]
+    UnknownPool(String),
+    /// A pool, but for other clients.
+    #[error("pool `{pool}` is for {family} clients: name a pool of the family")]
+    WrongFamily {
+        /// The pool.
+        pool: String,
+        /// Its family.
+        family: Family,
+    },
+    /// A file that the configuration names cannot be read.
+    #[error(
+        "cannot read {}: {error}; a relative path starts at the folder of this file",
+        path.display()
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No certificate in the file.
+    #[error(
+        "{} has no certificate that can be read: it must hold the chain in PEM, leaf first, in `-----BEGIN CERTIFICATE-----` blocks",
+        .0.display()
+    )]
+    NoCertificate(PathBuf),
+    /// No private key in the file.
+    #[error(
+        "{} has no private key that can be used: it must hold one in PEM, unencrypted, RSA or ECDSA on P-256 or P-384",
+        .0.display()
+    )]
+    NoPrivateKey(PathBuf),
+    /// Certificate and key are strangers.
+    #[error(
+        "{} is not the key of the first certificate in {}: name the pair that was issued together, leaf certificate first",
+        key.display(),
+        chain.display()
+    )]
+    KeyMismatch {
+        /// The key's file.
+        key: PathBuf,
+        /// The chain's file.
+        chain: PathBuf,
+    },
+    /// Not JSON.
+    #[error(
+        "{} is not JSON: {error}; it must hold a JWK Set, `{{\"keys\": [...]}}` (RFC 7517)",
+        path.display()
+    )]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        error: serde_json::Error,
+    },
+    /// A key set that says too much.
+    #[error(
+        "{}: `keys[{index}]` holds a secret, and every Envoy would be sent it: replace that key, and give only the public half of the new one",
+        path.display()
+    )]
+    SecretKey {
+        /// The file.
+        path: PathBuf,
+        /// Which key of the set.
+        index: usize,
+    },
+    /// Keys that admission cannot work with.
+    #[error("{}: `{member}`: {problem}", path.display())]
+    Jwks {
+        /// The file.
+        path: PathBuf,
+        /// The part of it, as a path; the whole set if it is `jwks`.
+        member: String,
+        /// What is wrong with it.
+        problem: PolicyProblem,
+    },
+    /// A policy that makes no sense.
+    #[error("{0}")]
+    Policy(PolicyProblem),
+}
+
+struct Lines<'a>(&'a PathBuf, &'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(path, problems) = self;
+        for (index, problem) in problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}:{problem}", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// `line:column: field: fault`, without the file.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            position: Position { line, column },
+            field,
+            fault,
+        } = self;
+        if *field == FieldPath::default() {
+            write!(f, "{line}:{column}: {fault}")
+        } else {
+            write!(f, "{line}:{column}: {field}: {fault}")
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The operator's configuration: one YAML file, read once, either a valid [`Config`] or every
+//! reason why it is none.
+//!
+//! Two steps. The file's shape is read into plain structures that know no rules; those are then
+//! checked against each other into types that can hold nothing invalid. Nobody else sees YAML.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
+
+use crate::{
+    fleet::{Fleet, InstanceSpec, Thresholds},
+    placement::{InstanceName, PoolName, PoolPolicy},
+};
+
+pub use error::{ConfigError, Fault, Problem};
+pub use field::{FieldPath, Position};
+pub use name::NameError;
+
+mod check;
+mod error;
+mod field;
+mod name;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where ADS and the session service listen.
+    pub xds: SocketAddr,
+    /// Where the admin API and the metrics listen.
+    pub admin: SocketAddr,
+    /// What Envoy listens on, in the order of the file; at least one.
+    pub listeners: Vec<Listener>,
+    /// What Envoy shows its clients.
+    pub tls: Tls,
+    /// The proxy-wasm module.
+    pub filter: Filter,
+    admission: PolicyConfig,
+    /// In the order of the file; at least one.
+    pub pools: Vec<Pool>,
+    /// Times that hold for every pool.
+    pub timing: Timing,
+}
+
+/// One socket of Envoy's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique; the name of the xDS resource.
+    pub name: String,
+    /// What to bind.
+    pub address: IpAddr,
+    /// What to bind.
+    pub port: NonZeroU16,
+}
+
+/// A certificate and its key, known to belong to each other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The chain, leaf first, as it is in the file.
+    pub certificate_chain_pem: String,
+    /// The key, as it is in the file. Not in `Debug`.
+    pub private_key_pem: String,
+}
+
+/// The proxy-wasm module and its ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Where Envoy finds it; absolute.
+    pub module: PathBuf,
+    /// What new requests meet while the control plane does not answer.
+    pub when_control_plane_away: WhenControlPlaneAway,
+}
+
+/// What new requests meet while the control plane does not answer. Never a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenControlPlaneAway {
+    /// They are held as long as a full pool would hold them.
+    Wait,
+    /// They are refused at once.
+    Refuse,
+}
+
+/// Instances that are interchangeable for a client.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Unique.
+    pub name: PoolName,
+    /// The clients its instances serve.
+    pub family: Family,
+    /// Static instances; names and addresses are unique across all pools.
+    pub instances: Vec<Instance>,
+    /// How their health is found out.
+    pub probe: Probe,
+    /// The rules of its leases.
+    pub policy: PoolPolicy,
+}
+
+/// One CloudXR server instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Unique across all pools.
+    pub name: InstanceName,
+    /// Its signaling socket; unique across all pools.
+    pub address: SocketAddr,
+}
+
+/// How an instance is probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// When a probe without an answer has failed; at most `interval`.
+    pub timeout: Duration,
+    /// How many results in a row count.
+    pub thresholds: Thresholds,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Does the signaling socket take a connection?
+    Tcp,
+    /// Does a GET of this path on this port of the instance's address answer 2xx?
+    Http {
+        /// The port, on the instance's address.
+        port: NonZeroU16,
+        /// Begins with `/`.
+        path: String,
+    },
+}
+
+/// Times that hold for every pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// How often each filter VM says what is live in it.
+    pub tick: Duration,
+    /// How long an instance may take from the request to its 101.
+    pub handshake_timeout: Duration,
+}
+
+impl Config {
+    /// Reads the configuration, and the files it names: certificate, key, key sets.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; every broken rule at once, but of a file that is no YAML or has not the
+    /// right fields only the first place.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let folder = absolute.parent().unwrap_or(&absolute);
+        let read = |path: &Path| std::fs::read(path);
+        yaml::parse(&text, folder, &read).map_err(|problems| ConfigError::Invalid {
+            path: path.to_owned(),
+            problems,
+        })
+    }
+
+    /// The keys in the issuers' sets that admission cannot use and therefore ignores (RFC 7517,
+    /// section 5): worth a warning.
+    pub fn ignored_keys(&self) -> Vec<PolicyError> {
+        Policy::compile(self.admission_policy())
+            .map(|policy| policy.ignored_keys().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// What admission decides by; known to compile.
+    pub fn admission_policy(&self) -> PolicyConfig {
+        self.admission.clone()
+    }
+
+    /// The fleet before anything is known of it.
+    pub fn fleet(&self) -> Fleet {
+        Fleet::new(self.pools.iter().flat_map(|pool| {
+            pool.instances.iter().map(|instance| InstanceSpec {
+                name: instance.name.clone(),
+                pool: pool.name.clone(),
+                address: instance.address,
+                thresholds: pool.probe.thresholds,
+            })
+        }))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("certificate_chain_pem", &self.certificate_chain_pem)
+            .finish_non_exhaustive()
+    }
+}

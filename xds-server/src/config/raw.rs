@@ -1,0 +1,129 @@
+//! The file's shape and nothing else: what may be written where, and what may be left out.
+//! Values that have rules are still text or wide numbers here, so that every broken rule of a
+//! file can be reported, not only the first. A section all of whose fields have defaults may be
+//! left empty too, as it is once its last line has been commented out.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) xds: Option<RawEndpoint>,
+    pub(super) admin: Option<RawEndpoint>,
+    pub(super) listeners: Vec<RawListener>,
+    pub(super) tls: RawTls,
+    pub(super) filter: RawFilter,
+    pub(super) admission: RawAdmission,
+    pub(super) pools: Vec<RawPool>,
+    pub(super) timing: Option<RawTiming>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEndpoint {
+    pub(super) listen: Option<String>,
+    #[serde(default)]
+    pub(super) allow_plaintext: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) port: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate_chain: PathBuf,
+    pub(super) private_key: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFilter {
+    pub(super) module: PathBuf,
+    pub(super) when_control_plane_away: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmission {
+    pub(super) issuers: Vec<RawIssuer>,
+    pub(super) query_parameter: Option<String>,
+    pub(super) pools_claim: Option<String>,
+    pub(super) tenant_claim: Option<String>,
+    pub(super) default_pools: Option<RawDefaultPools>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIssuer {
+    pub(super) issuer: String,
+    #[serde(default)]
+    pub(super) audiences: Vec<String>,
+    pub(super) jwks_file: PathBuf,
+    pub(super) clock_skew: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDefaultPools {
+    pub(super) native: Option<String>,
+    pub(super) web: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPool {
+    pub(super) name: String,
+    pub(super) family: String,
+    pub(super) instances: Vec<RawInstance>,
+    pub(super) probe: Option<RawProbe>,
+    pub(super) second_device: Option<String>,
+    pub(super) resume_window: Option<String>,
+    pub(super) settle: Option<String>,
+    pub(super) hold: Option<String>,
+    pub(super) orphan_after: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInstance {
+    pub(super) name: String,
+    pub(super) address: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProbe {
+    pub(super) tcp: Option<RawTcpProbe>,
+    pub(super) http: Option<RawHttpProbe>,
+    pub(super) interval: Option<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) rise: Option<i64>,
+    pub(super) fall: Option<i64>,
+}
+
+/// `tcp: {}`: there is nothing to set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTcpProbe {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHttpProbe {
+    pub(super) port: i64,
+    pub(super) path: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTiming {
+    pub(super) tick: Option<String>,
+    pub(super) handshake_timeout: Option<String>,
+}

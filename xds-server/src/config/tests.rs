@@ -1,0 +1,324 @@
+use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::LazyLock, time::Duration};
+
+use berth_admission::Family;
+use proptest::prelude::*;
+
+use super::{
+    Config, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway, yaml,
+};
+use crate::fleet::Thresholds;
+
+mod broken;
+
+/// What is at the paths that the tests' files name.
+static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
+    let pair = || rcgen::generate_simple_self_signed(["berth.example.com".to_owned()]).unwrap();
+    let (ours, other) = (pair(), pair());
+    BTreeMap::from([
+        ("/etc/berth/cert.pem", ours.cert.pem()),
+        ("/etc/berth/key.pem", ours.signing_key.serialize_pem()),
+        (
+            "/etc/berth/other-key.pem",
+            other.signing_key.serialize_pem(),
+        ),
+        ("/etc/berth/jwks.json", JWKS.to_owned()),
+        ("/etc/berth/empty-jwks.json", r#"{"keys": []}"#.to_owned()),
+        ("/etc/berth/weak-jwks.json", WEAK_JWKS.to_owned()),
+        ("/etc/berth/secret-jwks.json", SECRET_JWKS.to_owned()),
+        ("/etc/berth/mixed-jwks.json", MIXED_JWKS.to_owned()),
+        ("/etc/berth/not-json", "keys:".to_owned()),
+    ])
+});
+
+fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+    let read = |path: &Path| {
+        let content = path.to_str().and_then(|path| FILES.get(path));
+        content
+            .map(|content| content.as_bytes().to_vec())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    };
+    yaml::parse(text, Path::new("/etc/berth"), &read)
+}
+
+/// What is said of the file `GOOD` after `from` was replaced by `to`.
+#[track_caller]
+fn complaints(from: &str, to: &str) -> Vec<String> {
+    assert_eq!(GOOD.matches(from).count(), 1, "`{from}` is not there once");
+    match parse(&GOOD.replace(from, to)) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place_and_remedy() {
+    for (from, to, expected) in broken::CASES {
+        let found = complaints(from, to);
+        assert_eq!(found, *expected, "after {from:?} became {to:?}");
+    }
+}
+
+#[test]
+fn what_is_no_mapping_is_no_configuration() {
+    for (text, expected) in [
+        ("", "1:1: the file is empty: begin with berth.example.yaml"),
+        (
+            "# nothing\n",
+            "2:1: the file is empty: begin with berth.example.yaml",
+        ),
+        (
+            "berth",
+            "1:1: is of the wrong kind: write fields with values, `{}` if all are left out",
+        ),
+        (
+            "- xds",
+            "1:1: is of the wrong kind: write fields with values, `{}` if all are left out",
+        ),
+        (
+            "a: b: c",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing",
+        ),
+    ] {
+        let problems = parse(text).unwrap_err();
+        let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(found, [expected], "of {text:?}");
+    }
+}
+
+#[test]
+fn a_valid_file_says_what_it_says() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!(config.xds.to_string(), "127.0.0.1:18000");
+    assert_eq!(config.admin.to_string(), "[::1]:18001");
+    let listeners = config.listeners.iter();
+    let listeners: Vec<_> = listeners
+        .map(|listener| {
+            let socket = SocketAddr::new(listener.address, listener.port.get());
+            format!("{} {socket}", listener.name)
+        })
+        .collect();
+    assert_eq!(listeners, ["https 0.0.0.0:443", "native [::]:48322"]);
+    assert_eq!(config.tls.private_key_pem, FILES["/etc/berth/key.pem"]);
+    assert_eq!(
+        config.filter,
+        Filter {
+            module: "/etc/berth/berth_filter.wasm".into(),
+            when_control_plane_away: WhenControlPlaneAway::Refuse,
+        }
+    );
+    let [web, native] = config.pools.as_slice() else {
+        panic!("two pools");
+    };
+    assert_eq!(web.family, Family::Web);
+    assert_eq!(native.family, Family::Native);
+    assert_eq!(
+        web.probe,
+        Probe {
+            kind: ProbeKind::Http {
+                port: 8080.try_into().unwrap(),
+                path: "/ready".to_owned(),
+            },
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_millis(500),
+            thresholds: Thresholds {
+                rise: 2.try_into().unwrap(),
+                fall: 4.try_into().unwrap(),
+            },
+        }
+    );
+    assert_eq!(native.probe.kind, ProbeKind::Tcp);
+    assert_eq!(
+        format!("{:?}", web.policy),
+        "PoolPolicy { hold: 8s, orphan_after: 600s, resume_window: 60s, second_device: Allow, settle: 0ns }"
+    );
+    let fleet = config.fleet();
+    let instances = fleet
+        .iter()
+        .map(|(name, instance)| format!("{name} {} {}", instance.pool(), instance.address()));
+    assert_eq!(
+        instances.collect::<Vec<_>>(),
+        [
+            "gpu-1 web 10.0.0.1:49100",
+            "gpu-2 web [fd00::2]:49100",
+            "gpu-3 native 10.0.0.3:48010"
+        ]
+    );
+    let policy = config.admission_policy();
+    assert_eq!(policy.issuers[0].clock_skew_seconds, 30);
+    assert_eq!(policy.pools[1].name, "native");
+    assert_eq!(policy.pools_claim.as_deref(), Some("pools"));
+}
+
+#[test]
+fn a_private_key_is_not_in_debug_output() {
+    let config = parse(GOOD).unwrap();
+    assert!(!format!("{config:?}").contains("PRIVATE KEY"));
+}
+
+#[test]
+fn keys_that_are_ignored_are_named() {
+    let mixed = GOOD.replace("jwks_file: jwks.json", "jwks_file: mixed-jwks.json");
+    let ignored = parse(&mixed).unwrap().ignored_keys();
+    let ignored: Vec<_> = ignored.iter().map(ToString::to_string).collect();
+    assert_eq!(ignored, ["issuers[0].jwks.keys[1].kty: must be RSA or EC"]);
+}
+
+#[test]
+fn the_example_is_valid() {
+    parse(EXAMPLE).unwrap();
+}
+
+/// The example calls some of its values defaults; without those lines it must mean the same.
+#[test]
+fn the_examples_defaults_are_the_defaults() {
+    let without: String = EXAMPLE
+        .lines()
+        .filter(|line| !line.contains("# the default"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert!(EXAMPLE.lines().count() > without.lines().count() + 15);
+    let (with, without) = (parse(EXAMPLE).unwrap(), parse(&without).unwrap());
+    assert_eq!(format!("{with:?}"), format!("{without:?}"));
+}
+
+/// A field that the example does not show is a field that nobody finds.
+#[test]
+fn the_example_shows_every_field() {
+    let shown: Vec<&str> = EXAMPLE
+        .lines()
+        .filter_map(|line| line.trim_start_matches([' ', '-']).split_once(':'))
+        .map(|(field, _)| field)
+        .collect();
+    for line in include_str!("raw.rs").lines() {
+        let field = line.trim().strip_prefix("pub(super) ");
+        let Some((field, _)) = field.and_then(|field| field.split_once(':')) else {
+            continue;
+        };
+        assert!(shown.contains(&field), "`{field}` is not in the example");
+    }
+}
+
+#[test]
+fn files_are_found_beside_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("berth.yaml");
+    let problem = Config::load(&path).unwrap_err().to_string();
+    let start = format!("cannot read {}: ", path.display());
+    assert!(problem.starts_with(&start), "{problem}");
+
+    std::fs::write(&path, GOOD).unwrap();
+    let problems = Config::load(&path).unwrap_err().to_string();
+    let places: Vec<_> = problems
+        .lines()
+        .map(|line| line.strip_prefix(path.to_str().unwrap()).unwrap())
+        .map(|line| line.split(": cannot read ").next().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ":6:27: tls.certificate_chain",
+            ":6:50: tls.private_key",
+            ":12:73: admission.issuers[0].jwks_file"
+        ]
+    );
+
+    for name in ["cert.pem", "key.pem", "jwks.json"] {
+        let content = &FILES[format!("/etc/berth/{name}").as_str()];
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let config = Config::load(&path).unwrap();
+    assert_eq!(
+        config.filter.module,
+        folder.path().join("berth_filter.wasm")
+    );
+}
+
+proptest! {
+    /// Whatever an edit makes of a file, it is read or every complaint points into it.
+    #[test]
+    fn complaints_point_into_the_file(
+        at in 0..GOOD.len(),
+        cut in 0_usize..40,
+        put in "[ \\n:{}\\[\\],'a-z0-9&*#-]{0,8}",
+    ) {
+        let end = GOOD.len().min(at + cut);
+        let text = format!("{}{put}{}", &GOOD[..at], &GOOD[end..]);
+        let lines = u64::try_from(text.lines().count()).unwrap();
+        for problem in parse(&text).err().unwrap_or_default() {
+            let Position { line, column } = problem.position;
+            prop_assert!((1..=lines + 1).contains(&line) && column >= 1, "{problem}");
+        }
+    }
+
+    #[test]
+    fn field_paths_are_read_as_they_are_written(
+        segments in prop::collection::vec(
+            prop_oneof![
+                "[a-z_]{1,8}".prop_map(|key| (key, None)),
+                ("[a-z_]{1,8}", 0_usize..99).prop_map(|(key, index)| (key, Some(index))),
+            ],
+            1..5,
+        ),
+    ) {
+        let path = segments.iter().fold(FieldPath::default(), |path, (key, index)| {
+            let path = path.key(key);
+            index.map_or(path.clone(), |index| path.index(index))
+        });
+        prop_assert_eq!(path.to_string().parse(), Ok(path));
+    }
+}
+
+const EXAMPLE: &str = include_str!("../../berth.example.yaml");
+
+/// The public key of RFC 7515, appendix A.3.1.
+const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+/// The same key and one that somebody was going to sign with.
+const SECRET_JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}, {"kty": "oct", "k": "c2VjcmV0"}]}"#;
+
+/// The same key and one of a type that is not checked.
+const MIXED_JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}, {"kty": "OKP", "crv": "Ed25519",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+/// An RSA modulus of three bytes.
+const WEAK_JWKS: &str = r#"{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}"#;
+
+const GOOD: &str = "\
+xds: { listen: 127.0.0.1:18000 }
+admin: { listen: '[::1]:18001' }
+listeners:
+- { name: https, address: 0.0.0.0, port: 443 }
+- { name: native, address: '::', port: 48322 }
+tls: { certificate_chain: cert.pem, private_key: key.pem }
+filter:
+  module: berth_filter.wasm
+  when_control_plane_away: refuse
+admission:
+  issuers:
+  - { issuer: https://login.example.com, audiences: [berth], jwks_file: jwks.json, clock_skew: 30s }
+  pools_claim: pools
+  default_pools: { web: web, native: native }
+pools:
+- name: web
+  family: web
+  instances:
+  - { name: gpu-1, address: 10.0.0.1:49100 }
+  - { name: gpu-2, address: '[fd00::2]:49100' }
+  probe: { http: { port: 8080, path: /ready }, interval: 5s, timeout: 500ms, rise: 2, fall: 4 }
+  second_device: allow
+  resume_window: 1m
+  settle: 0s
+  hold: 8s
+  orphan_after: 10m
+- name: native
+  family: native
+  instances:
+  - { name: gpu-3, address: 10.0.0.3:48010 }
+timing: { tick: 500ms, handshake_timeout: 3s }
+";

@@ -1,0 +1,209 @@
+//! Prometheus metrics.
+
+use berth_admission::Reason;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::controller::InstanceStatus;
+use crate::placement::{Counts, EndCause};
+use crate::xds::ResourceType;
+
+/// What is counted at the edge; the cores count the rest themselves.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    refused_resources: Family<TypeLabel, Counter>,
+    refused_sessions: Family<ReasonLabel, Counter>,
+}
+
+/// What the rest of a scrape is made of.
+#[derive(Debug)]
+pub struct Scrape<'a> {
+    /// Placement's counts.
+    pub counts: &'a Counts,
+    /// All instances.
+    pub instances: Vec<InstanceStatus>,
+    /// Nothing is granted yet.
+    pub learning: bool,
+    /// Proxies with an open stream.
+    pub nodes: usize,
+    /// Sessions that wait for an instance.
+    pub waiting: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LeaseLabels {
+    pool: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HealthLabels {
+    pool: String,
+    health: &'static str,
+    draining: &'static str,
+}
+
+impl Metrics {
+    /// Counts a refused session.
+    pub fn refused_session(&self, reason: Reason) {
+        let label = ReasonLabel {
+            reason: reason.label(),
+        };
+        self.refused_sessions.get_or_create(&label).inc();
+    }
+
+    /// Counts a response that a proxy refused.
+    pub fn refused_resources(&self, resource_type: ResourceType) {
+        let label = TypeLabel {
+            r#type: resource_type.type_url(),
+        };
+        self.refused_resources.get_or_create(&label).inc();
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub fn render(&self, scrape: &Scrape<'_>) -> String {
+        let mut registry = Registry::with_prefix("berth");
+        registry.register(
+            "sessions_refused",
+            "Sessions refused by placement, by reason",
+            self.refused_sessions.clone(),
+        );
+        registry.register(
+            "xds_refused",
+            "Responses refused by proxies, by resource type",
+            self.refused_resources.clone(),
+        );
+        counters(&mut registry, scrape.counts);
+        gauges(&mut registry, scrape);
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+fn counters(registry: &mut Registry, counts: &Counts) {
+    let plain = [
+        ("sessions_granted", "Instances leased", counts.granted),
+        (
+            "leases_adopted",
+            "Leases learnt from a proxy's Sync",
+            counts.adopted,
+        ),
+        (
+            "leases_orphaned",
+            "Leases whose proxy fell silent",
+            counts.orphaned,
+        ),
+        (
+            "leases_reclaimed",
+            "Orphaned leases whose proxy came back",
+            counts.reclaimed,
+        ),
+        (
+            "orphans_released",
+            "Orphaned leases given up without a word from their proxy",
+            counts.orphans_released,
+        ),
+        (
+            "lease_overlaps",
+            "Sessions found live on an instance that had been given to another",
+            counts.overlaps,
+        ),
+    ];
+    for (name, help, value) in plain {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let ignored = Family::<KindLabel, Counter>::default();
+    for (kind, value) in [("foreign", counts.foreign), ("late", counts.late)] {
+        ignored.get_or_create(&KindLabel { kind }).inc_by(value);
+    }
+    registry.register(
+        "messages_ignored",
+        "Words about sessions that changed nothing, by kind",
+        ignored,
+    );
+    let ended = Family::<CauseLabel, Counter>::default();
+    for (cause, value) in &counts.ended {
+        let cause = match cause {
+            EndCause::Berth => "berth",
+            EndCause::Client => "client",
+            EndCause::Instance => "instance",
+            EndCause::NotEstablished => "not_established",
+            EndCause::Unlisted => "unlisted",
+        };
+        ended.get_or_create(&CauseLabel { cause }).inc_by(*value);
+    }
+    registry.register("sessions_ended", "Sessions ended, by cause", ended);
+}
+
+fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
+    let leases = Family::<LeaseLabels, Gauge>::default();
+    let instances = Family::<HealthLabels, Gauge>::default();
+    for instance in &scrape.instances {
+        let pool = instance.view.pool.to_string();
+        let lease = instance.view.lease.as_ref();
+        let state = lease.map_or("free", |lease| lease.state.label());
+        let labels = LeaseLabels {
+            pool: pool.clone(),
+            state,
+        };
+        leases.get_or_create(&labels).inc();
+        let labels = HealthLabels {
+            pool,
+            health: instance.health.as_str(),
+            draining: if instance.view.draining {
+                "true"
+            } else {
+                "false"
+            },
+        };
+        instances.get_or_create(&labels).inc();
+    }
+    registry.register("leases", "Instances by the state of their lease", leases);
+    registry.register("instances", "Instances by health", instances);
+    let plain = [
+        (
+            "sessions_waiting",
+            "Requests held for an instance",
+            scrape.waiting,
+        ),
+        ("xds_nodes", "Proxies with an open stream", scrape.nodes),
+        (
+            "learning",
+            "1 while nothing is granted after a start",
+            usize::from(scrape.learning),
+        ),
+    ];
+    for (name, help, value) in plain {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    }
+}

@@ -1,0 +1,238 @@
+//! `berth serve`: puts the parts together and runs them until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use berth_admission::PolicyConfig;
+use berth_proto::session::v1::sessions_server::SessionsServer;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::admin;
+use crate::clock::{self, Clock};
+use crate::config::{Config, WhenControlPlaneAway};
+use crate::controller::{self, Parts};
+use crate::placement::{Placement, Timing};
+use crate::probes::{Probes, SetupError, Target};
+use crate::sessions::SessionService;
+use crate::xds::{
+    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
+};
+
+/// Why the control plane could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another process has the port, or the address is not this machine's.
+    #[error("cannot listen on {address} (`{field}.listen`): {error}")]
+    Bind {
+        /// The configuration's section.
+        field: &'static str,
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The configuration says something that no proxy could be told.
+    #[error(transparent)]
+    Gateway(#[from] InvalidGateway),
+    /// The probes cannot be set up.
+    #[error(transparent)]
+    Probes(#[from] SetupError),
+    /// The xDS and session server broke.
+    #[error("the xDS server failed: {0}")]
+    Xds(#[from] tonic::transport::Error),
+    /// The admin server broke, or signals cannot be had.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The filter's configuration cannot be written as JSON.
+    #[error("the filter's configuration: {0}")]
+    FilterConfiguration(#[from] serde_json::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn run(config: Config) -> Result<(), ServeError> {
+    let xds_listener = bind("xds", config.xds).await?;
+    let admin_listener = bind("admin", config.admin).await?;
+    let clock = Clock::start();
+    let (sender, results) = mpsc::channel(RESULTS);
+    let probes = Probes::start(Target::all(&config), &sender)?;
+    let (xds, nodes) = XdsServer::new();
+    let discovery = xds.service();
+    let families = config
+        .pools
+        .iter()
+        .map(|pool| (pool.name.clone(), pool.family));
+    let (controller, task) = controller::run(Parts {
+        clock,
+        fleet: config.fleet(),
+        families: families.collect(),
+        gateway: gateway(&config)?,
+        nodes,
+        placement: placement(&config, clock),
+        probes: results,
+        xds,
+    })?;
+    tokio::spawn(task);
+
+    let (stop, stopping) = watch::channel(false);
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop too.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    let grpc = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(discovery)
+        .add_service(
+            SessionsServer::new(SessionService::new(controller.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .serve_with_incoming_shutdown(
+            TcpListenerStream::new(xds_listener),
+            stopped(stopping.clone()),
+        );
+    let admin = axum::serve(admin_listener, admin::router(controller))
+        .with_graceful_shutdown(stopped(stopping));
+    info!(xds = %config.xds, admin = %config.admin, "ready");
+
+    let serving = async { tokio::try_join!(async { Ok(grpc.await?) }, async { Ok(admin.await?) }) };
+    tokio::pin!(serving);
+    tokio::select! {
+        outcome = &mut serving => return outcome.map(|((), ())| ()),
+        told = told_to_stop() => info!(signal = told?, "stopping; live sessions go on"),
+    }
+    drop(probes);
+    stop.send_replace(true);
+    // Streams of proxies never end by themselves: what is in flight is given a moment, no more.
+    match tokio::time::timeout(GRACE, serving).await {
+        Ok(outcome) => outcome.map(|((), ())| ()),
+        Err(_) => Ok(()),
+    }
+}
+
+async fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ServeError::Bind {
+            field,
+            address,
+            error,
+        })
+}
+
+async fn told_to_stop() -> io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+fn placement(config: &Config, clock: Clock) -> Placement {
+    let tick = config.timing.tick;
+    let hold = longest_hold(config);
+    let timing = Timing {
+        // A grant that was under way, a tick, and its Sync under way.
+        learn_for: tick * 4,
+        reserve_for: hold + config.timing.handshake_timeout + tick * 2,
+        silent_after: tick * 3,
+    };
+    let now = clock.now();
+    // Seconds since 1970 grow from one start to the next as long as nobody sets the clock back;
+    // what Syncs report raises the term where somebody has.
+    let mut placement = Placement::new(timing, clock::unix_seconds(), now);
+    for pool in &config.pools {
+        placement.set_pool(pool.name.clone(), pool.policy.clone());
+        for instance in &pool.instances {
+            placement.add_instance(now, instance.name.clone(), pool.name.clone());
+        }
+    }
+    placement
+}
+
+fn gateway(config: &Config) -> Result<Gateway, ServeError> {
+    let listeners = config.listeners.iter().map(|listener| ListenerSpec {
+        name: listener.name.clone(),
+        address: listener.address,
+        port: listener.port.get(),
+    });
+    let pools = config.pools.iter().map(|pool| PoolSpec {
+        name: pool.name.to_string(),
+        connect_timeout: config.timing.handshake_timeout,
+        clusters: Vec::new(),
+    });
+    Ok(Gateway {
+        listeners: listeners.collect(),
+        certificate: Certificate {
+            chain_pem: config.tls.certificate_chain_pem.clone(),
+            private_key_pem: config.tls.private_key_pem.clone(),
+        },
+        filter: FilterSpec {
+            module_path: config.filter.module.clone(),
+            vm_id: "berth".to_owned(),
+            configuration_json: filter_configuration(config)?,
+        },
+        handshake_timeout: config.timing.handshake_timeout,
+        pools: pools.collect(),
+    })
+}
+
+fn filter_configuration(config: &Config) -> Result<String, serde_json::Error> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    serde_json::to_string(&FilterConfiguration {
+        admission: config.admission_policy(),
+        control_plane: ControlPlane {
+            cluster: "berth",
+            when_away: match config.filter.when_control_plane_away {
+                WhenControlPlaneAway::Wait => "wait",
+                WhenControlPlaneAway::Refuse => "refuse",
+            },
+            hold_ms: millis(longest_hold(config)),
+            tick_ms: millis(config.timing.tick),
+        },
+    })
+}
+
+fn longest_hold(config: &Config) -> Duration {
+    let holds = config.pools.iter().map(|pool| pool.policy.hold);
+    holds.max().unwrap_or_default()
+}
+
+/// What the filter is told; `filters/envoy` reads it.
+#[derive(Serialize)]
+struct FilterConfiguration {
+    admission: PolicyConfig,
+    control_plane: ControlPlane,
+}
+
+#[derive(Serialize)]
+struct ControlPlane {
+    /// The static cluster of the bootstrap that `berth bootstrap` prints.
+    cluster: &'static str,
+    when_away: &'static str,
+    hold_ms: u64,
+    tick_ms: u64,
+}
+
+/// A proxy that is gone without a word is noticed after the two together.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is in flight when the process is told to stop has this long.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Probe results that wait for the controller; more hold the probes back.
+const RESULTS: usize = 256;
+
+/// A Sync lists every session of a VM, some hundred bytes each: room for a hundred thousand.
+const MAX_MESSAGE: usize = 64 << 20;

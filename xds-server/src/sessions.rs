@@ -1,0 +1,213 @@
+//! The session service: Acquire and Sync, from the wire to the controller and back.
+
+use std::sync::Arc;
+
+use berth_admission::Reason;
+use berth_proto::session::v1 as proto;
+use proto::acquire_response::Outcome;
+use proto::sessions_server::Sessions;
+use tonic::{Request, Response, Status};
+
+use crate::controller::{Controller, Gone, Placed};
+use crate::placement::{
+    Acquire, EndCause, Fence, Grant, Origin, Owner, Refusal, ReportedEnd, ReportedSession, Sync,
+    User,
+};
+
+/// The gRPC service.
+#[derive(Clone, Debug)]
+pub struct SessionService {
+    controller: Controller,
+}
+
+impl SessionService {
+    /// A service that puts everything to the controller.
+    pub fn new(controller: Controller) -> Self {
+        Self { controller }
+    }
+}
+
+#[tonic::async_trait]
+impl Sessions for SessionService {
+    async fn acquire(
+        &self,
+        request: Request<proto::AcquireRequest>,
+    ) -> Result<Response<proto::AcquireResponse>, Status> {
+        let request = request.into_inner();
+        let check_only = request.check_only;
+        let acquire = acquire(request)?;
+        let outcome = if check_only {
+            let available = self.controller.check(acquire).await?;
+            available.map(|()| Outcome::Available(proto::Available {}))
+        } else {
+            let placed = self.controller.acquire(acquire).await?;
+            placed.map(|placed| Outcome::Grant(grant(placed)))
+        };
+        let outcome = outcome.unwrap_or_else(|refusal| Outcome::Refusal(refused(refusal)));
+        Ok(Response::new(proto::AcquireResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn sync(
+        &self,
+        request: Request<proto::SyncRequest>,
+    ) -> Result<Response<proto::SyncResponse>, Status> {
+        let close = self
+            .controller
+            .sync(sync(request.into_inner())?)
+            .await?
+            .into_iter()
+            .map(|close| proto::Close {
+                session: close.session.to_string(),
+                reason: close.reason.label().to_owned(),
+            })
+            .collect();
+        Ok(Response::new(proto::SyncResponse { close }))
+    }
+}
+
+impl From<Gone> for Status {
+    fn from(Gone: Gone) -> Self {
+        Self::unavailable("the control plane is stopping")
+    }
+}
+
+/// The reason a client is told, and when to come back.
+pub(crate) fn reason(refusal: Refusal) -> (Reason, Option<u32>) {
+    match refusal {
+        Refusal::Cancelled => (Reason::Cancelled, None),
+        Refusal::IdInUse => (Reason::BadRequest, None),
+        Refusal::Learning => (Reason::ControlPlaneAway, Some(1)),
+        Refusal::NoInstance { retry_after } => {
+            let seconds = retry_after.as_secs().clamp(1, 3600);
+            (Reason::NoInstance, u32::try_from(seconds).ok())
+        }
+        Refusal::NoSuchPool => (Reason::NoSuchPool, None),
+        Refusal::SessionExists => (Reason::SessionExists, None),
+        Refusal::Superseded => (Reason::Superseded, None),
+        Refusal::Terminated => (Reason::Cancelled, None),
+    }
+}
+
+fn refused(refusal: Refusal) -> proto::Refusal {
+    let (reason, retry_after) = reason(refusal);
+    proto::Refusal {
+        reason: reason.label().to_owned(),
+        retry_after_seconds: retry_after.unwrap_or(0),
+    }
+}
+
+fn grant(placed: Placed) -> proto::Grant {
+    proto::Grant {
+        fence: Some(proto::Fence {
+            term: placed.grant.fence.term,
+            sequence: placed.grant.fence.sequence,
+        }),
+        instance: placed.grant.instance.to_string(),
+        cluster: placed.cluster.to_string(),
+        endpoint: placed.endpoint.to_string(),
+    }
+}
+
+fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
+    let origin = origin(request.vm)?;
+    let session = bounded(request.session, "session")?;
+    Ok(Acquire {
+        origin,
+        session: session.into(),
+        pool: bounded(request.pool, "pool")?.into(),
+        owner: owner(request.owner)?,
+        client_address: bounded(request.client_address, "client_address")?.into(),
+    })
+}
+
+fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
+    let sessions = request
+        .full
+        .then(|| request.sessions.into_iter().map(session).collect())
+        .transpose()?;
+    let ended = request
+        .ended
+        .into_iter()
+        .map(|ended| {
+            let cause = match ended.cause() {
+                proto::EndCause::Unspecified => EndCause::Unlisted,
+                proto::EndCause::Client => EndCause::Client,
+                proto::EndCause::Instance => EndCause::Instance,
+                proto::EndCause::Berth => EndCause::Berth,
+                proto::EndCause::NotEstablished => EndCause::NotEstablished,
+            };
+            Ok(ReportedEnd {
+                session: bounded(ended.session, "ended.session")?.into(),
+                fence: ended.fence.map(fence),
+                cause,
+            })
+        })
+        .collect::<Result<_, Status>>()?;
+    Ok(Sync {
+        origin: origin(request.vm)?,
+        sessions,
+        ended,
+    })
+}
+
+fn session(session: proto::Session) -> Result<ReportedSession, Status> {
+    let grant = session
+        .fence
+        .map(|reported| {
+            Ok::<_, Status>(Grant {
+                fence: fence(reported),
+                instance: bounded(session.instance, "sessions.instance")?.into(),
+            })
+        })
+        .transpose()?;
+    Ok(ReportedSession {
+        session: bounded(session.session, "sessions.session")?.into(),
+        pool: bounded(session.pool, "sessions.pool")?.into(),
+        owner: owner(session.owner)?,
+        client_address: bounded(session.client_address, "sessions.client_address")?.into(),
+        established: session.established && grant.is_some(),
+        grant,
+    })
+}
+
+fn origin(vm: Option<proto::Vm>) -> Result<Origin, Status> {
+    let vm = vm.ok_or_else(|| Status::invalid_argument("vm is missing"))?;
+    Ok(Origin {
+        node: bounded(vm.node, "vm.node")?.into(),
+        vm: bounded(vm.id, "vm.id")?.into(),
+        sequence: vm.sequence,
+    })
+}
+
+fn owner(owner: Option<proto::Owner>) -> Result<Owner, Status> {
+    let owner = owner.ok_or_else(|| Status::invalid_argument("owner is missing"))?;
+    let resume_key: Arc<str> = bounded(owner.resume_key, "owner.resume_key")?.into();
+    Ok(Owner {
+        user: User {
+            issuer: bounded(owner.issuer, "owner.issuer")?.into(),
+            subject: bounded(owner.subject, "owner.subject")?.into(),
+        },
+        tenant: bounded(owner.tenant, "owner.tenant")?.into(),
+        resume_key: (!resume_key.is_empty()).then_some(resume_key),
+    })
+}
+
+fn fence(fence: proto::Fence) -> Fence {
+    Fence {
+        term: fence.term,
+        sequence: fence.sequence,
+    }
+}
+
+fn bounded(text: String, field: &str) -> Result<String, Status> {
+    if text.len() > MAX_TEXT {
+        let message = format!("{field} has more than {MAX_TEXT} bytes");
+        return Err(Status::invalid_argument(message));
+    }
+    Ok(text)
+}
+
+/// No id, name or address that a filter sends is longer; what is kept per session stays small.
+const MAX_TEXT: usize = 1024;

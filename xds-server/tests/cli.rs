@@ -1,0 +1,509 @@
+//! The `berth` command as its users meet it: what is typed, what is printed, what it exits with.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// What a run of `berth` left behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs `berth` in a folder, with nothing in its environment.
+fn berth(folder: &Path, arguments: &[&str]) -> Run {
+    command(folder, arguments).output().unwrap().into()
+}
+
+/// Runs `berth` and returns what it printed; it must exit with 0 and complain of nothing.
+#[track_caller]
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let run = berth(folder, arguments);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    run.stdout
+}
+
+#[test]
+fn help_teaches_and_mistakes_are_64() {
+    let folder = TempDir::new().unwrap();
+    for (arguments, code, stdout, stderr) in [
+        (&["--help"][..], 0, "berth check --config berth.yaml", ""),
+        (&["--version"], 0, "berth 0.", ""),
+        (&["serve", "--help"], 0, "--log-filter", ""),
+        (&["check", "--help"], 0, "FILE:LINE:COLUMN: FIELD", ""),
+        (&["bootstrap", "--help"], 0, "envoy -c envoy.yaml", ""),
+        (&["token", "--help"], 0, "--new-key ES256 --key-out", ""),
+        (&["instances", "--help"], 0, "drain gpu-1", ""),
+        (&["sessions", "--help"], 0, "terminate ID", ""),
+        (&[], 64, "", "Usage: berth <COMMAND>"),
+        (&["place"], 64, "", "unrecognized subcommand 'place'"),
+        (&["instances", "drain"], 64, "", "<NAME>"),
+        (
+            &["instances", "--admin", "127.0.0.1:18001"],
+            64,
+            "",
+            "write it as http://ADDRESS:PORT",
+        ),
+        (&["token", "--subject", "alice"], 64, "", "--key <FILE>"),
+        (&["token", "--new-key", "ES256"], 64, "", "--key-out <FILE>"),
+        (
+            &["token", "--claim", "admin"],
+            64,
+            "",
+            "write it as NAME=JSON",
+        ),
+        (
+            &["token", "--new-key", "HS256"],
+            64,
+            "",
+            "[possible values: ES256, RS256]",
+        ),
+        (
+            &["check"],
+            64,
+            "",
+            "cannot read berth.yaml: No such file or directory (os error 2); name the right file with --config",
+        ),
+    ] {
+        let run = berth(folder.path(), arguments);
+        assert_eq!(run.code, Some(code), "berth {arguments:?}: {run:?}");
+        for (text, expected) in [(&run.stdout, stdout), (&run.stderr, stderr)] {
+            let fits = text.contains(expected) && text.is_empty() == expected.is_empty();
+            assert!(fits, "berth {arguments:?}: {run:?}");
+        }
+    }
+}
+
+/// A folder with a valid configuration.
+fn configured() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let names = ["berth.example.com".to_owned()];
+    let pair = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = pair.signing_key.serialize_pem();
+    fs::write(folder.path().join("cert.pem"), pair.cert.pem()).unwrap();
+    fs::write(folder.path().join("key.pem"), key).unwrap();
+    fs::write(folder.path().join("berth.yaml"), EXAMPLE).unwrap();
+    new_key(folder.path(), "ES256");
+    folder
+}
+
+fn new_key(folder: &Path, algorithm: &str) -> String {
+    let arguments = ["token", "--new-key", algorithm];
+    let files = ["--key-out", "dev-key.pem", "--jwks-out", "jwks.json"];
+    printed(folder, &[&arguments[..], &files].concat())
+}
+
+#[test]
+fn a_valid_configuration_is_said_to_be() {
+    let folder = configured();
+    assert_eq!(
+        printed(folder.path(), &["check"]),
+        "berth.yaml: nothing wrong\n  pool web (web), instances: 2\n  pool native (native), instances: 1\n"
+    );
+}
+
+#[test]
+fn a_broken_configuration_stops_check_serve_and_bootstrap_alike() {
+    let folder = configured();
+    let broken = EXAMPLE
+        .replace("10.0.0.2:49100", "10.0.0.2:0")
+        .replace("private_key: key.pem", "private_key: cert.pem");
+    fs::write(folder.path().join("broken.yaml"), broken).unwrap();
+    for verb in ["check", "serve", "bootstrap"] {
+        let run = berth(folder.path(), &[verb, "--config", "broken.yaml"]);
+        assert_eq!(run.code, Some(64), "{run:?}");
+        assert_eq!(run.stdout, "");
+        let starts: Vec<_> = run
+            .stderr
+            .lines()
+            .map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": "))
+            .collect();
+        let line = |text: &str| {
+            1 + EXAMPLE
+                .lines()
+                .position(|line| line.contains(text))
+                .unwrap()
+        };
+        let key = line("private_key: key.pem");
+        let address = line("10.0.0.2:49100");
+        assert_eq!(
+            starts,
+            [
+                format!("broken.yaml:{key}:16: tls.private_key"),
+                format!("broken.yaml:{address}:14: pools[0].instances[1].address"),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_key_without_effect_is_warned_of() {
+    let folder = configured();
+    let path = folder.path().join("jwks.json");
+    let mut set: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let other =
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    set["keys"].as_array_mut().unwrap().push(other);
+    fs::write(&path, set.to_string()).unwrap();
+    let run = berth(folder.path(), &["check"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(
+        run.stderr,
+        "berth.yaml: warning: admission.issuers[0].jwks.keys[1].kty: must be RSA or EC; this key is not used\n"
+    );
+}
+
+#[test]
+fn a_bad_log_filter_is_refused() {
+    let folder = configured();
+    let run = berth(folder.path(), &["serve", "--log-filter", "berth=loud"]);
+    assert_eq!(run.code, Some(64), "{run:?}");
+    assert!(run.stderr.starts_with("`berth=loud` is not a log filter: "));
+}
+
+#[test]
+fn a_bootstrap_names_the_envoy() {
+    let folder = configured();
+    let arguments = ["bootstrap", "--node-id", "edge-2", "--admin-port", "9901"];
+    let yaml = printed(folder.path(), &arguments);
+    assert!(yaml.contains("edge-2"), "{yaml}");
+}
+
+#[test]
+fn tokens_are_verified_by_the_key_set_made_with_their_key() {
+    for algorithm in ["ES256", "RS256"] {
+        let folder = TempDir::new().unwrap();
+        let kid = new_key(folder.path(), algorithm);
+        let kid = kid.strip_prefix("kid ").unwrap().trim_end();
+        let set = fs::read(folder.path().join("jwks.json")).unwrap();
+        let set: JwkSet = serde_json::from_slice(&set).unwrap();
+        let key = DecodingKey::from_jwk(set.find(kid).unwrap()).unwrap();
+
+        let mint = |more: &[&str]| {
+            let who = ["--issuer", "https://dev.example", "--subject", "alice"];
+            let arguments = [&["token", "--key", "dev-key.pem"], &who[..], more].concat();
+            printed(folder.path(), &arguments).trim_end().to_owned()
+        };
+        let mut rules = Validation::new(algorithm.parse().unwrap());
+        rules.set_audience(&["berth"]);
+        rules.set_issuer(&["https://dev.example"]);
+        let claims = |token: &str| decode::<Value>(token, &key, &rules).map(|token| token.claims);
+
+        let token = mint(&["--audience", "berth", "--claim", "tenant=acme"]);
+        assert_eq!(decode_header(&token).unwrap().kid, None);
+        let found = claims(&token).unwrap();
+        assert_eq!(found["sub"], "alice");
+        assert_eq!(found["tenant"], "acme");
+        let lifetime = found["exp"].as_u64().unwrap() - found["iat"].as_u64().unwrap();
+        assert_eq!(lifetime, 600);
+
+        let token = mint(&[
+            "--kid",
+            kid,
+            "--audience",
+            "other",
+            "--audience",
+            "berth",
+            "--lifetime",
+            "1h",
+            "--claim",
+            r#"pools=["web"]"#,
+        ]);
+        assert_eq!(decode_header(&token).unwrap().kid.as_deref(), Some(kid));
+        let found = claims(&token).unwrap();
+        assert_eq!(found["pools"], json!(["web"]));
+        assert_eq!(found["aud"], json!(["other", "berth"]));
+
+        let expired = mint(&["--audience", "berth", "--claim", "exp=1"]);
+        assert!(claims(&expired).is_err());
+    }
+}
+
+#[test]
+fn keys_are_private_and_never_replaced() {
+    let folder = TempDir::new().unwrap();
+    new_key(folder.path(), "ES256");
+    let path = folder.path().join("dev-key.pem");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = fs::read(&path).unwrap();
+    for (key, jwks, named) in [
+        ("dev-key.pem", "new.json", "dev-key.pem"),
+        ("new.pem", "jwks.json", "jwks.json"),
+    ] {
+        let arguments = [
+            "token",
+            "--new-key",
+            "ES256",
+            "--key-out",
+            key,
+            "--jwks-out",
+            jwks,
+        ];
+        let run = berth(folder.path(), &arguments);
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(
+            run.stderr.starts_with(&format!("cannot write {named}: ")),
+            "{run:?}"
+        );
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let mut left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["dev-key.pem", "jwks.json"]);
+}
+
+#[test]
+fn a_key_that_cannot_sign_is_named() {
+    let folder = TempDir::new().unwrap();
+    new_key(folder.path(), "ES256");
+    for (key, more, expected) in [
+        ("gone.pem", &[][..], "cannot read gone.pem: "),
+        (
+            "jwks.json",
+            &[],
+            "jwks.json has no private key for ES256 or RS256: ",
+        ),
+        (
+            "dev-key.pem",
+            &["--algorithm", "RS256"],
+            "dev-key.pem has no private key for RS256: ",
+        ),
+    ] {
+        let who = ["--issuer", "https://dev.example", "--subject", "alice"];
+        let run = berth(
+            folder.path(),
+            &[&["token", "--key", key], &who[..], more].concat(),
+        );
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.stderr.starts_with(expected), "{run:?}");
+    }
+}
+
+/// An admin API that answers one thing to everything, and what it was asked.
+struct AdminApi {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl AdminApi {
+    async fn start(status: StatusCode, answer: &str) -> Self {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let state = (asked.clone(), status, answer.to_owned());
+        let router = Router::new().fallback(respond).with_state(state);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, router).await });
+        Self { url, asked }
+    }
+
+    /// Runs `berth` against it.
+    async fn berth(&self, arguments: &[&str]) -> Run {
+        let mut command = command(Path::new("/"), arguments);
+        command.env("BERTH_ADMIN", &self.url);
+        let output = tokio::process::Command::from(command).output().await;
+        output.unwrap().into()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+type Answer = (Arc<Mutex<Vec<String>>>, StatusCode, String);
+
+async fn respond(State((asked, status, answer)): State<Answer>, request: Request) -> Response {
+    let line = format!("{} {}", request.method(), request.uri());
+    asked.lock().unwrap().push(line);
+    assert!(matches!(*request.method(), Method::GET | Method::POST));
+    match serde_json::from_str::<Value>(&answer) {
+        Ok(answer) => (status, Json(answer)).into_response(),
+        Err(_) => (status, answer).into_response(),
+    }
+}
+
+#[tokio::test]
+async fn instances_and_sessions_are_listed() {
+    for (what, answer, table) in [
+        ("instances", INSTANCES, INSTANCES_TABLE),
+        ("sessions", SESSIONS, SESSIONS_TABLE),
+        ("instances", "[]", INSTANCES_HEADER),
+    ] {
+        let api = AdminApi::start(StatusCode::OK, answer).await;
+        for arguments in [&[what][..], &[what, "list"]] {
+            let run = api.berth(arguments).await;
+            assert_eq!(run.code, Some(0), "{run:?}");
+            assert_eq!(run.stdout, table, "berth {arguments:?}");
+        }
+        for arguments in [&[what, "--json"][..], &[what, "list", "--json"]] {
+            let run = api.berth(arguments).await;
+            let (found, sent): (Value, Value) = (
+                serde_json::from_str(&run.stdout).unwrap(),
+                serde_json::from_str(answer).unwrap(),
+            );
+            assert_eq!(found, sent, "berth {arguments:?}");
+        }
+        assert_eq!(api.asked(), vec![format!("GET /v1/{what}"); 4]);
+    }
+}
+
+#[tokio::test]
+async fn orders_reach_the_admin_api() {
+    for (arguments, asked, stdout) in [
+        (
+            &["instances", "drain", "gpu-1"][..],
+            "POST /v1/instances/gpu-1/drain",
+            "gpu-1 is draining: it is given to nobody new\n",
+        ),
+        (
+            &["instances", "undrain", "gpu-1"],
+            "POST /v1/instances/gpu-1/undrain",
+            "gpu-1 is not draining\n",
+        ),
+        (
+            &["sessions", "terminate", "0b5c/e?1"],
+            "POST /v1/sessions/0b5c%2Fe%3F1/terminate",
+            "0b5c/e?1 is being closed\n",
+        ),
+        (
+            &["instances", "drain", "gpu-1", "--json"],
+            "POST /v1/instances/gpu-1/drain",
+            "{\n  \"done\": true\n}\n",
+        ),
+    ] {
+        let api = AdminApi::start(StatusCode::ACCEPTED, r#"{"done": true}"#).await;
+        let run = api.berth(arguments).await;
+        assert_eq!(
+            (run.code, run.stdout.as_str()),
+            (Some(0), stdout),
+            "{run:?}"
+        );
+        assert_eq!(api.asked(), [asked]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_admin_api_does_not_do_is_said_with_a_remedy() {
+    for (arguments, status, answer, expected) in [
+        (
+            &["instances", "drain", "gpu-9"][..],
+            StatusCode::NOT_FOUND,
+            r#"{"error": "there is no instance `gpu-9`"}"#,
+            "there is no instance `gpu-9`; `berth instances` lists those there are\n",
+        ),
+        (
+            &["sessions", "terminate", "x"],
+            StatusCode::NOT_FOUND,
+            r#"{"error": "there is no session `x`"}"#,
+            "there is no session `x`; `berth sessions` lists those there are\n",
+        ),
+        (
+            &["sessions"],
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"error": "stopping"}"#,
+            "/v1/sessions answered 503 Service Unavailable: stopping\n",
+        ),
+        (
+            &["sessions"],
+            StatusCode::OK,
+            r#"[{"id": "x"}]"#,
+            "does --admin name `admin.listen` of a `berth serve` of this version?\n",
+        ),
+        (
+            &["instances"],
+            StatusCode::NOT_FOUND,
+            "404 page not found",
+            "does --admin name `admin.listen` of a `berth serve` of this version?\n",
+        ),
+    ] {
+        let api = AdminApi::start(status, answer).await;
+        let run = api.berth(arguments).await;
+        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
+        assert!(run.stderr.ends_with(expected), "{run:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_with_a_remedy() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let run = berth(Path::new("/"), &["instances", "--admin", &url]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
+    let start = format!("cannot reach the admin API at {url}");
+    assert!(run.stderr.starts_with(&start), "{run:?}");
+    assert!(run.stderr.contains("Connection refused"), "{run:?}");
+    assert!(run.stderr.contains("is `berth serve` running?"), "{run:?}");
+}
+
+const EXAMPLE: &str = include_str!("../berth.example.yaml");
+
+const INSTANCES: &str = r#"[
+    {"name": "gpu-2", "pool": "web", "family": "web", "address": "10.0.0.2:49100",
+     "health": "down", "draining": true, "lease": null},
+    {"name": "gpu-1", "pool": "web", "family": "web", "address": "10.0.0.1:49100",
+     "health": "up", "draining": false, "later": 1, "lease": {"state": "active",
+     "session": "s-1", "fence": "7.12", "subject": "alice", "since_seconds": 3723}}
+]"#;
+const INSTANCES_HEADER: &str =
+    "POOL  INSTANCE  FAMILY  ADDRESS  HEALTH  DRAINING  LEASE  FOR  SUBJECT  SESSION  FENCE\n";
+const INSTANCES_TABLE: &str = "\
+POOL  INSTANCE  FAMILY  ADDRESS         HEALTH  DRAINING  LEASE   FOR       SUBJECT  SESSION  FENCE
+web   gpu-1     web     10.0.0.1:49100  up      -         active  1h 2m 3s  alice    s-1      7.12
+web   gpu-2     web     10.0.0.2:49100  down    draining  -       -         -        -        -
+";
+
+const SESSIONS: &str = r#"[
+    {"id": "s-2", "pool": "web", "instance": null, "subject": "bob", "tenant": "",
+     "client_address": "203.0.113.9", "state": "waiting", "age_seconds": 0, "node": "edge-1",
+     "vm": "v-1"},
+    {"id": "s-1", "pool": "native", "instance": "gpu-3", "subject": "alice", "tenant": "acme",
+     "client_address": "2001:db8::1", "state": "active", "age_seconds": 60, "node": "edge-1",
+     "vm": "v-2"}
+]"#;
+const SESSIONS_TABLE: &str = "\
+SESSION  POOL    INSTANCE  STATE    FOR  SUBJECT  TENANT  CLIENT       NODE    VM
+s-1      native  gpu-3     active   1m   alice    acme    2001:db8::1  edge-1  v-2
+s-2      web     -         waiting  0s   bob      -       203.0.113.9  edge-1  v-1
+";
