@@ -35,6 +35,7 @@ pub struct WorldBuilder {
     tick: Duration,
     handshake_timeout: Duration,
     folder: Option<PathBuf>,
+    bootstrap: Option<String>,
 }
 
 impl Default for WorldBuilder {
@@ -53,6 +54,7 @@ impl Default for WorldBuilder {
             tick: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
             folder: None,
+            bootstrap: None,
         }
     }
 }
@@ -156,6 +158,15 @@ impl WorldBuilder {
         self
     }
 
+    /// Starts Envoys that have one listener and routes of their own, by this bootstrap instead of the control plane's.
+    /// In it `${NODE_ID}`, `${ADMIN_PORT}`, `${HTTPS_PORT}`, `${CERTIFICATE}`, `${PRIVATE_KEY}` and
+    /// `${CONTROL_PLANE_PORT}` are filled in; both families come to the one listener.
+    #[must_use]
+    pub fn bootstrap(mut self, template: &str) -> Self {
+        self.bootstrap = Some(template.to_owned());
+        self
+    }
+
     /// Keeps everything in this folder, keys and certificates for the next world in it included.
     #[must_use]
     pub fn folder(mut self, path: &Path) -> Self {
@@ -210,13 +221,22 @@ impl WorldBuilder {
         };
         let config = scratch.path().join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;
-        let (https_port, native_port) = (settings.https_port, settings.native_port);
+        let own_bootstrap = self.bootstrap.as_deref();
+        let own_bootstrap = own_bootstrap.map(|template| filled_in(template, &settings));
+        let (https_port, native_port) = match own_bootstrap {
+            Some(_) => (settings.https_port, settings.https_port),
+            None => (settings.https_port, settings.native_port),
+        };
 
         let control_plane =
             ControlPlane::start(&config, settings.admin_port, scratch.path()).await?;
+        let bootstrap = match &own_bootstrap {
+            Some(template) => Bootstrap::Own(template),
+            None => Bootstrap::Of(&control_plane),
+        };
         let listener_ports = [https_port, native_port];
         let envoys = self
-            .start_envoys(&control_plane, listener_ports, &mut ports, scratch.path())
+            .start_envoys(&bootstrap, listener_ports, &mut ports, scratch.path())
             .await?;
         let world = World {
             https: (self.listen, https_port).into(),
@@ -279,7 +299,7 @@ impl WorldBuilder {
 
     async fn start_envoys(
         &self,
-        control_plane: &ControlPlane,
+        bootstrap: &Bootstrap<'_>,
         listener_ports: [u16; 2],
         ports: &mut Ports,
         folder: &Path,
@@ -287,14 +307,11 @@ impl WorldBuilder {
         let mut envoys = Vec::new();
         for index in 0..self.envoys {
             let (name, admin_port) = (format!("envoy-{index}"), ports.take()?);
-            let bootstrap = folder.join(format!("{name}.yaml"));
-            write(
-                &bootstrap,
-                &control_plane.bootstrap(&name, admin_port).await?,
-            )?;
+            let file = folder.join(format!("{name}.yaml"));
+            write(&file, &bootstrap.text(&name, admin_port).await?)?;
             let spec = EnvoySpec {
                 name,
-                bootstrap,
+                bootstrap: file,
                 workers: self.envoy_workers,
                 log_level: self.envoy_log_level.clone(),
                 admin_port,
@@ -307,6 +324,38 @@ impl WorldBuilder {
         }
         Ok(envoys)
     }
+}
+
+/// Where an Envoy's bootstrap comes from.
+enum Bootstrap<'a> {
+    Of(&'a ControlPlane),
+    Own(&'a str),
+}
+
+impl Bootstrap<'_> {
+    async fn text(&self, node: &str, admin_port: u16) -> Result<String, Error> {
+        match self {
+            Self::Of(control_plane) => control_plane.bootstrap(node, admin_port).await,
+            Self::Own(template) => Ok(template
+                .replace("${NODE_ID}", node)
+                .replace("${ADMIN_PORT}", &admin_port.to_string())),
+        }
+    }
+}
+
+/// The template with what is the same for every Envoy of a world.
+fn filled_in(template: &str, settings: &Settings<'_>) -> String {
+    let path = |path: &Path| path.display().to_string();
+    [
+        ("${HTTPS_PORT}", settings.https_port.to_string()),
+        ("${CERTIFICATE}", path(settings.certificate_chain)),
+        ("${PRIVATE_KEY}", path(settings.private_key)),
+        ("${CONTROL_PLANE_PORT}", settings.xds_port.to_string()),
+    ]
+    .iter()
+    .fold(template.to_owned(), |text, (placeholder, value)| {
+        text.replace(placeholder, value)
+    })
 }
 
 fn names(pools: &[Pool]) -> Vec<(String, Family)> {
