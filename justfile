@@ -57,7 +57,7 @@ deny:
 
 # Writes the golden files anew; read the difference before committing it.
 golden:
-    @BERTH_GOLDEN=write cargo {{ test_runner }} --package berth golden
+    @BERTH_UPDATE_GOLDEN=1 cargo {{ test_runner }} --package berth golden
     @git --no-pager diff --stat
 
 _wasm_target:

@@ -211,6 +211,8 @@ impl Envoy {
             .arg(&self.spec.bootstrap)
             .args(["--concurrency", &self.spec.workers.to_string()])
             .args(["--log-level", &self.spec.log_level])
+            // What the filter says is about the test, Envoy's list of its extensions is not.
+            .args(["--component-log-level", "wasm:info"])
             // Without it, Envoys of one machine meet in the shared memory of their base id.
             .arg("--disable-hot-restart");
         self.program.start(&mut command)

@@ -45,7 +45,7 @@ impl Default for WorldBuilder {
             emulator: Box::new(std::convert::identity),
             envoys: 1,
             envoy_workers: 2,
-            envoy_log_level: "info".to_owned(),
+            envoy_log_level: "warning".to_owned(),
             listen: Ipv4Addr::LOCALHOST.into(),
             https_port: None,
             native_port: None,
