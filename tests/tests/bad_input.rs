@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_client::{Carrier, Family, Message, Session};
 use berth_tests::cases::{BAD_TOKENS, Text};
 use berth_tests::raw::upgrade_request;
-use berth_tests::{Token, World, raw};
+use berth_tests::{Token, World};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
