@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use berth_client::{Carrier, Family, Message, Session};
+use berth_runtime_emulator::{EmulatorConfig, Subprotocol};
 use berth_tests::cases::{BAD_TOKENS, Text};
 use berth_tests::raw::upgrade_request;
 use berth_tests::{Token, World};
@@ -89,7 +90,7 @@ fn bytes_that_are_not_text(token: &str) -> Vec<Case> {
         ("a parameter's name", query(&and(b"%ff=%ff&&&=&%&token=", token.as_bytes())), None),
         ("an escaped parameter's name", query(&and(b"%74oke%6E=", token.as_bytes())), None),
         ("a pool, escaped", path(b"/%ff/sign_in"), Some("no_such_pool")),
-        ("a pool of a zero byte, escaped", path(b"/%00/sign_in"), Some("no_such_pool")),
+        ("a pool of a zero byte, escaped", path(b"/%00/sign_in"), Some("bad_request")),
         ("a pool", path(b"/\xff/sign_in"), Some("bad_request")),
         ("a parameter", path(b"/web/sign_in?\xff"), Some("bad_request")),
 
@@ -230,6 +231,11 @@ impl Watched {
             .pool("web", Family::Web, |pool| pool.hold(SOON))
             .pool("canary", Family::Web, |pool| pool)
             .envoy_workers(1)
+            // What it would select has to be text, and is not.
+            .emulators(|config| EmulatorConfig {
+                subprotocol: Subprotocol::None,
+                ..config
+            })
             .start()
             .await
             .unwrap();

@@ -241,5 +241,5 @@ fn set_module(world: &World, module: &Path) {
     fs::write(&file, lines.join("\n")).unwrap();
 }
 
-const REJECTIONS: &str = "http.berth.extension_config_discovery.berth.admission.config_fail";
+const REJECTIONS: &str = "extension_config_discovery.http_filter.berth.admission.config_fail";
 const REFUSED: &str = "berth_xds_refused_total{type=\"type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig\"}";

@@ -167,7 +167,14 @@ async fn the_answers_of_a_session_say_nothing_of_its_instance() {
         let verdict = client.verdict().await.unwrap();
         assert_eq!(
             names(&verdict.headers),
-            ["content-length", "content-type", "date", "server"]
+            [
+                "cache-control",
+                "connection",
+                "content-length",
+                "content-type",
+                "date",
+                "server"
+            ]
         );
         assert!(!verdict.body.contains("127.0.0."), "{}", verdict.body);
 

@@ -36,6 +36,7 @@ pub struct WorldBuilder {
     handshake_timeout: Duration,
     folder: Option<PathBuf>,
     bootstrap: Option<String>,
+    control_plane_log: Option<String>,
 }
 
 impl Default for WorldBuilder {
@@ -55,6 +56,7 @@ impl Default for WorldBuilder {
             handshake_timeout: Duration::from_secs(5),
             folder: None,
             bootstrap: None,
+            control_plane_log: None,
         }
     }
 }
@@ -167,6 +169,13 @@ impl WorldBuilder {
         self
     }
 
+    /// What the control plane logs, such as `debug`, instead of its default.
+    #[must_use]
+    pub fn control_plane_log(mut self, filter: &str) -> Self {
+        self.control_plane_log = Some(filter.to_owned());
+        self
+    }
+
     /// Keeps everything in this folder, keys and certificates for the next world in it included.
     #[must_use]
     pub fn folder(mut self, path: &Path) -> Self {
@@ -228,8 +237,9 @@ impl WorldBuilder {
             None => (settings.https_port, settings.native_port),
         };
 
+        let log_filter = self.control_plane_log.as_deref();
         let control_plane =
-            ControlPlane::start(&config, settings.admin_port, scratch.path()).await?;
+            ControlPlane::start(&config, settings.admin_port, log_filter, scratch.path()).await?;
         let bootstrap = match &own_bootstrap {
             Some(template) => Bootstrap::Own(template),
             None => Bootstrap::Of(&control_plane),
