@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_client::{Carrier, Family, Response};
 use berth_runtime_emulator::Fault;
 use berth_tests::cases::{Credential, REFUSALS, Refusal, Request, Situation};
-use berth_tests::{Attempt, ClientBuilder, Error, SecondDevice, World, raw};
+use berth_tests::{ClientBuilder, Error, SecondDevice, World, raw};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -111,23 +111,36 @@ async fn of_a_control_plane_that_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_request_that_a_newer_one_of_its_user_displaces() {
-    let world = world().await;
+    let world = World::builder()
+        .pool("web", Family::Web, |pool| {
+            let pool = pool.instances(1).hold(Duration::from_secs(8));
+            pool.settle(Duration::from_secs(4))
+        })
+        .start()
+        .await
+        .unwrap();
     let alice = world.client("web").unwrap().subject("alice");
-    // Both take over a live session, and wait for its end, which comes with a tick. When the tick comes between the
-    // two, both are admitted, one after the other; hardly ever many times in a row.
-    for _ in 0..10 {
-        let _live = alice.connect().await.unwrap();
-        let (first, second) = tokio::join!(alice.attempt(), alice.attempt());
-        match (first.unwrap(), second.unwrap()) {
-            (Attempt::Refused(older), Attempt::Admitted(_newer))
-            | (Attempt::Admitted(_newer), Attempt::Refused(older)) => {
-                return check("superseded", 409, "superseded", &older);
-            }
-            (Attempt::Admitted(_), Attempt::Admitted(_)) => {}
-            both => panic!("nobody was admitted: {both:?}"),
-        }
-    }
-    panic!("ten times both were admitted");
+    let _first = alice.connect().await.unwrap();
+    // The next device waits for the first to be closed and the instance to settle.
+    let (older, newer) = (alice.clone(), alice);
+    let older = tokio::spawn(async move { older.refusal().await });
+    berth_tests::wait_until("the older request to wait", SOON, async || {
+        let sessions = world.berth().sessions().await?;
+        Ok(berth_tests::Seen::when(
+            sessions.iter().any(|session| session.state == "waiting"),
+            format!("{sessions:?}"),
+        ))
+    })
+    .await
+    .unwrap();
+    let newer = tokio::spawn(async move { newer.connect().await });
+    check(
+        "superseded",
+        409,
+        "superseded",
+        &older.await.unwrap().unwrap(),
+    );
+    newer.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
