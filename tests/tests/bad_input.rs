@@ -255,9 +255,9 @@ impl Watched {
         let _unless_cut_off = connection.write(request).await;
         let answer = connection.answer(SOON).await;
         let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.echoes(name).await;
         let seen = (answer.status == 101, answer.header("x-berth-reason"));
         assert_eq!(seen, (reason.is_none(), reason), "{name}: {answer:?}");
-        self.echoes(name).await;
         drop(connection);
         if reason.is_none() {
             self.world

@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(10);
 async fn its_own_routes_answer_as_before() {
     let world = joined().start().await.unwrap();
     let long = "x".repeat(55 * 1024);
-    let cases: &[(&str, &str, &[(&str, &str)])] = &[
+    let cases: &[Request<'_>] = &[
         ("GET", "/", &[]),
         ("GET", "/web/sign_out", &[]),
         ("GET", "/a/b/sign_in", &[]),
@@ -140,6 +140,9 @@ async fn sessions_of_both_families_are_admitted_placed_and_refused() {
         world.berth().wait_until_free(&name, SOON).await.unwrap();
     }
 }
+
+/// Method, path and headers.
+type Request<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
 fn joined() -> WorldBuilder {
     World::builder()
