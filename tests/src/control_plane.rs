@@ -16,6 +16,7 @@ use crate::{Error, programs};
 pub struct ControlPlane {
     executable: PathBuf,
     config: PathBuf,
+    log_filter: Option<String>,
     program: Program,
     admin: Admin,
 }
@@ -28,9 +29,11 @@ impl ControlPlane {
     pub(crate) async fn start(
         config: &Path,
         admin_port: u16,
+        log_filter: Option<&str>,
         folder: &Path,
     ) -> Result<Self, Error> {
         let control_plane = Self {
+            log_filter: log_filter.map(str::to_owned),
             executable: programs::berth()?,
             config: config.to_owned(),
             program: Program::new("berth", folder),
@@ -189,6 +192,9 @@ impl ControlPlane {
     async fn launch(&self) -> Result<(), Error> {
         let mut command = Command::new(&self.executable);
         command.arg("serve").arg("--config").arg(&self.config);
+        if let Some(filter) = &self.log_filter {
+            command.args(["--log-filter", filter]);
+        }
         self.program.start(&mut command)?;
         wait_until("the control plane to answer", START, async || {
             self.program.check()?;

@@ -152,6 +152,15 @@ impl Envoy {
         self.admin.json("/config_dump?include_eds").await
     }
 
+    /// Sets how much one of its components, such as `wasm`, logs from now on.
+    ///
+    /// # Errors
+    /// [`Error::Http`], and [`Error::Status`] when it has no such component or level.
+    pub async fn set_log_level(&self, component: &str, level: &str) -> Result<(), Error> {
+        let path = format!("/logging?{component}={level}");
+        self.admin.post(&path).await.map(drop)
+    }
+
     /// Stops its threads where they are (SIGSTOP): its sockets stay open and nobody answers.
     ///
     /// # Errors
