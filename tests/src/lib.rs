@@ -35,7 +35,7 @@ pub use envoy::{Envoy, EnvoySpec};
 pub use error::Error;
 pub use keys::{Algorithm, SigningKeys};
 pub use ports::Ports;
-pub use programs::{berth, envoy, filter_module};
+pub use programs::{berth, client, envoy, filter_module};
 pub use scratch::Scratch;
 pub use settings::{Family, Pool, SecondDevice, WhenAway};
 pub use token::Token;

@@ -212,8 +212,13 @@ impl WorldBuilder {
         write(&config, &settings.to_yaml()?)?;
         let (https_port, native_port) = (settings.https_port, settings.native_port);
 
-        let control_plane =
-            ControlPlane::start(&config, settings.admin_port, scratch.path()).await?;
+        let control_plane = ControlPlane::start(
+            &config,
+            settings.xds_port,
+            settings.admin_port,
+            scratch.path(),
+        )
+        .await?;
         let listener_ports = [https_port, native_port];
         let envoys = self
             .start_envoys(&control_plane, listener_ports, &mut ports, scratch.path())
