@@ -104,6 +104,8 @@ impl Ending {
             _ => matches!(departure, Departure::Fin | Departure::Reset),
         };
         assert!(as_it_should, "{self:?}: {departure:?}");
+        // Whoever is sent a Close frame answers it, and leaves it to the server to close the connection (RFC 6455 §7.1.1).
+        timeout(SOON, session.departure()).await.unwrap().unwrap();
         took
     }
 }

@@ -47,10 +47,10 @@ enum Arrival {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_the_numbers_of_the_messages_and_not_by_their_arrival() {
-    // The VMs of this test do not tick: none of them may be silent for too long.
+    // The VMs of this test do not tick: none of them may be silent for as long as three ticks.
     let world = World::builder()
         .pool("web", Family::Web, |pool| pool.hold(Duration::from_secs(8)))
-        .tick(Duration::from_secs(10))
+        .tick(Duration::from_secs(4))
         .handshake_timeout(Duration::from_secs(1))
         .start()
         .await
