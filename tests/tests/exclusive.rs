@@ -129,7 +129,7 @@ async fn come_and_go(world: &World, number: u64) -> usize {
         admitted += 1;
         session.send(Message::text("mine")).await.unwrap();
         assert_eq!(session.receive_data().await.unwrap(), Message::text("mine"));
-        leave(session, number + round).await;
+        leave(*session, number + round).await;
     }
     admitted
 }

@@ -153,7 +153,9 @@ async fn each_ending_in_turn(resume_window: Duration) {
             }
         }
         // The last one that comes is a stranger: nothing is left of anybody.
-        echo(&mut live(&world, pool, "bob").await, "hello").await;
+        let mut bob = live(&world, pool, "bob").await;
+        echo(&mut bob, "hello").await;
+        bob.close(1000, "").await.unwrap();
     }
 }
 
