@@ -36,7 +36,7 @@ pub use envoy::{Envoy, EnvoySpec};
 pub use error::Error;
 pub use keys::{Algorithm, SigningKeys};
 pub use ports::Ports;
-pub use programs::{berth, envoy, filter_module};
+pub use programs::{berth, client, envoy, filter_module};
 pub use scratch::Scratch;
 pub use scripted::ScriptedInstance;
 pub use settings::{Family, Pool, SecondDevice, WhenAway};

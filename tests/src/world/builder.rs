@@ -296,7 +296,14 @@ impl WorldBuilder {
         let config = folder.join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;
         let log_filter = self.control_plane_log.as_deref();
-        ControlPlane::start(&config, sockets.admin_port, log_filter, folder).await
+        ControlPlane::start(
+            &config,
+            sockets.xds_port,
+            sockets.admin_port,
+            log_filter,
+            folder,
+        )
+        .await
     }
 
     async fn start_instances(
