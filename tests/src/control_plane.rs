@@ -61,6 +61,12 @@ impl ControlPlane {
         }
     }
 
+    /// Where its admin API is, without a slash at the end.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        self.admin.url()
+    }
+
     /// Every instance, as `GET /v1/instances` tells.
     ///
     /// # Errors
