@@ -37,7 +37,7 @@ pub use keys::{Algorithm, SigningKeys};
 pub use ports::Ports;
 pub use programs::{berth, envoy, filter_module};
 pub use scratch::Scratch;
-pub use settings::{Family, Pool, SecondDevice, WhenAway};
+pub use settings::{AUDIENCE, Family, ISSUER, Pool, SecondDevice, WhenAway};
 pub use token::Token;
 pub use wait::{Seen, wait_until};
 pub use world::{World, WorldBuilder};

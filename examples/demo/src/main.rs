@@ -148,7 +148,7 @@ async fn stay(world: &World, interrupt: &mut Interrupt) -> Result<(), Failure> {
         Err(Failure::Interrupted) => {
             println!(
                 "\nStopping; the files stay in {}.",
-                world.folder().display()
+                next::shown(world.folder())
             );
             Ok(())
         }
@@ -168,6 +168,8 @@ async fn still_running(world: &World) -> Result<(), Failure> {
     }
 }
 
+/// Much longer than any step takes, on a machine that is busy with other things.
+const SOON: Duration = Duration::from_secs(15);
 /// Berth's default, the pause between two sessions on one instance.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Quicker than a runtime's five seconds, so that one is seen soon.

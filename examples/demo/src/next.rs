@@ -60,7 +60,7 @@ Everything stays up until Ctrl-C. In another terminal, with a token that lasts {
 }
 
 /// As short as it can be written from here.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     let here = env::current_dir().unwrap_or_default();
     path.strip_prefix(here)
         .unwrap_or(path)

@@ -3,6 +3,7 @@
 use berth_client::{Response, Session};
 use berth_tests::{ClientBuilder, World};
 
+use crate::SOON;
 use crate::failure::{Failure, Problem, expect};
 
 /// A client that is refused.
@@ -31,10 +32,9 @@ pub(crate) async fn refusals(world: &World) -> Result<(), Failure> {
         reason: "no_instance",
     };
     show(world, latecomer).await?;
-    for session in holders {
-        let closed = session.close(NORMAL_CLOSURE, "").await;
-        closed.map_err(|error| Failure::at("making room again", error))?;
-    }
+    leave(world, holders)
+        .await
+        .map_err(|problem| Failure::at("making room again", problem))?;
     Ok(())
 }
 
@@ -71,6 +71,16 @@ async fn fill(world: &World) -> Result<Vec<Session>, Problem> {
         }
     }
     Ok(holders)
+}
+
+async fn leave(world: &World, holders: Vec<Session>) -> Result<(), Problem> {
+    for session in holders {
+        session.close(NORMAL_CLOSURE, "").await?;
+    }
+    for instance in world.berth().instances().await? {
+        world.berth().wait_until_free(&instance.name, SOON).await?;
+    }
+    Ok(())
 }
 
 async fn show(world: &World, refusal: Refusal) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! A session through the five steps of a CloudXR connection, as NVIDIA counts them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use berth_client::signaling::Signal;
 use berth_client::{
@@ -11,6 +10,7 @@ use berth_runtime_emulator::{Emulator, How, SessionRecord, Stage};
 use berth_tests::{Algorithm, Instance, Seen, World, wait_until};
 use x509_parser::parse_x509_certificate;
 
+use crate::SOON;
 use crate::failure::{Failure, Problem, expect};
 
 /// Who walks.
@@ -280,5 +280,3 @@ const CLOSED: &str = "5 closed";
 
 /// RFC 6455 §7.4.1.
 const NORMAL_CLOSURE: u16 = 1000;
-/// Much longer than any of it takes, on a machine that is busy with other things.
-const SOON: Duration = Duration::from_secs(15);
