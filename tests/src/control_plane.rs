@@ -66,7 +66,7 @@ impl ControlPlane {
     /// [`Error::Failed`] with what it said, [`Error::Io`].
     pub async fn command(&self, arguments: &[&str]) -> Result<String, Error> {
         let mut command = Command::new(&self.executable);
-        command.args(arguments).args(["--admin", self.admin.base()]);
+        command.args(arguments).args(["--admin", self.admin.url()]);
         printed(command, format!("berth {}", arguments.join(" "))).await
     }
 
@@ -74,6 +74,12 @@ impl ControlPlane {
     #[must_use]
     pub fn xds(&self) -> SocketAddr {
         self.xds
+    }
+
+    /// Where its admin API is, without a slash at the end.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        self.admin.url()
     }
 
     /// Every instance, as `GET /v1/instances` tells.

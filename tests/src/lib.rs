@@ -39,7 +39,7 @@ pub use ports::Ports;
 pub use programs::{berth, client, envoy, filter_module};
 pub use scratch::Scratch;
 pub use scripted::ScriptedInstance;
-pub use settings::{Family, Pool, SecondDevice, WhenAway};
+pub use settings::{AUDIENCE, Family, ISSUER, Pool, SecondDevice, WhenAway};
 pub use token::Token;
 pub use wait::{Seen, wait_until};
 pub use world::{World, WorldBuilder, join_template};
