@@ -1,8 +1,11 @@
 //! The control plane as a child process, and its admin API.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
@@ -17,6 +20,7 @@ pub struct ControlPlane {
     executable: PathBuf,
     config: PathBuf,
     log_filter: Option<String>,
+    xds: SocketAddr,
     program: Program,
     admin: Admin,
 }
@@ -28,6 +32,7 @@ impl ControlPlane {
     /// [`Error::Missing`] when it was not built, [`Error::Ended`] when it refuses its configuration.
     pub(crate) async fn start(
         config: &Path,
+        xds_port: u16,
         admin_port: u16,
         log_filter: Option<&str>,
         folder: &Path,
@@ -36,6 +41,7 @@ impl ControlPlane {
             log_filter: log_filter.map(str::to_owned),
             executable: programs::berth()?,
             config: config.to_owned(),
+            xds: (Ipv4Addr::LOCALHOST, xds_port).into(),
             program: Program::new("berth", folder),
             admin: Admin::new(admin_port)?,
         };
@@ -51,17 +57,29 @@ impl ControlPlane {
             .args(["bootstrap", "--node-id", node, "--admin-port", &port])
             .arg("--config")
             .arg(&self.config);
-        let shown = format!("berth bootstrap --node-id {node}");
-        let output = command.output().await.map_err(Error::io(&shown))?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        } else {
-            Err(Error::Failed {
-                command: shown,
-                status: output.status,
-                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            })
-        }
+        printed(command, format!("berth bootstrap --node-id {node}")).await
+    }
+
+    /// What an operator's command, such as `instances drain web-1`, prints when it is put to this control plane.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what it said, [`Error::Io`].
+    pub async fn command(&self, arguments: &[&str]) -> Result<String, Error> {
+        let mut command = Command::new(&self.executable);
+        command.args(arguments).args(["--admin", self.admin.url()]);
+        printed(command, format!("berth {}", arguments.join(" "))).await
+    }
+
+    /// Where proxies reach it: xDS, and the session service.
+    #[must_use]
+    pub fn xds(&self) -> SocketAddr {
+        self.xds
+    }
+
+    /// Where its admin API is, without a slash at the end.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        self.admin.url()
     }
 
     /// Every instance, as `GET /v1/instances` tells.
@@ -150,12 +168,29 @@ impl ControlPlane {
         .await
     }
 
-    /// Asks it to end (SIGTERM), as an operator does.
+    /// Asks it to end (SIGTERM), as an operator does, and kills it if it takes more than a few seconds. Answers how it
+    /// ended; `None` if it was not running.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn stop(&self) -> Result<(), Error> {
-        self.program.stop(STOP).await.map(drop)
+    pub async fn stop(&self) -> Result<Option<ExitStatus>, Error> {
+        self.program.stop(STOP).await
+    }
+
+    /// Stops it where it is (SIGSTOP): what comes to it waits in its sockets.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when it is not running.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.program.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused one go on (SIGCONT).
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when it is not running.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.program.signal(Signal::SIGCONT)
     }
 
     /// Ends it at once (SIGKILL).
@@ -265,6 +300,20 @@ pub struct Session {
     pub state: String,
     /// The proxy it came by.
     pub node: String,
+}
+
+/// Runs a command to its end.
+async fn printed(mut command: Command, shown: String) -> Result<String, Error> {
+    let output = command.output().await.map_err(Error::io(&shown))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(Error::Failed {
+            command: shown,
+            status: output.status,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
 }
 
 /// Prometheus' text format: a series, a space, its value.

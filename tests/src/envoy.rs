@@ -104,6 +104,12 @@ impl Envoy {
         &self.spec.name
     }
 
+    /// Where its admin interface is, without a slash at the end.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        self.admin.url()
+    }
+
     /// The ports of its active listeners.
     ///
     /// # Errors

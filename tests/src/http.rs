@@ -24,6 +24,10 @@ impl Admin {
         Ok(Self { base, client })
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.base
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Result<String, Error> {
         self.ask(Method::GET, path).await
     }

@@ -14,6 +14,16 @@ pub fn berth() -> Result<PathBuf, Error> {
     find("control plane", "BERTH_BIN", built, "run `./just build`")
 }
 
+/// The command-line client: `BERTH_CLIENT`, or what was built beside the program that asks. For clients that have to be
+/// processes of their own.
+///
+/// # Errors
+/// [`Error::Missing`] when nobody built it.
+pub fn client() -> Result<PathBuf, Error> {
+    let built = || build_folder().map(|folder| folder.join("berth-client"));
+    find("client", "BERTH_CLIENT", built, "run `./just build`")
+}
+
 /// Envoy: `BERTH_ENVOY`, or the one `./just setup` fetches.
 ///
 /// # Errors

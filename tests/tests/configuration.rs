@@ -68,15 +68,13 @@ async fn configurations_that_make_no_sense_are_refused_and_the_last_good_one_sta
     file.write(&good.to_string());
     let world = World::builder()
         .web_instances(1)
-        .joined_envoys(1)
-        .joined_bootstrap(file.instead_of_ads())
+        .bootstrap(&file.bootstrap())
         .start()
         .await
         .unwrap();
-    let envoy = world.envoy(1).unwrap();
-    let client = || world.client("web").unwrap().by(envoy);
-    let mut session = client().connect().await.unwrap();
-    let asked = client().path("/later/sign_in");
+    let envoy = world.envoy(0).unwrap();
+    let mut session = world.client("web").unwrap().connect().await.unwrap();
+    let asked = world.client("web").unwrap().path("/later/sign_in");
 
     for (case, configuration, named) in senseless(&good) {
         let before = rejections(envoy).await;
@@ -210,20 +208,18 @@ impl EcdsFile {
         fs::rename(&new, self.path()).unwrap();
     }
 
-    /// Changes a bootstrap: the filter is taken from here, and instances from the control plane as before.
-    fn instead_of_ads(&self) -> impl Fn(String) -> String + use<> {
+    /// An Envoy's that takes the filter from here, and instances from the control plane.
+    fn bootstrap(&self) -> String {
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/join/envoy.yaml");
+        let template = fs::read_to_string(template).unwrap();
+        let ads = "config_source: { ads: {}, resource_api_version: V3, initial_fetch_timeout: 2s }";
+        assert_eq!(template.matches(ads).count(), 1, "the template has changed");
+        let path = self.path();
         let file = format!(
             "config_source: {{ path_config_source: {{ path: \"{}\" }}, resource_api_version: V3 }}",
-            self.path().display()
+            path.display()
         );
-        move |bootstrap| {
-            assert_eq!(
-                bootstrap.matches(ADS).count(),
-                1,
-                "the template has changed"
-            );
-            bootstrap.replace(ADS, &file)
-        }
+        template.replace(ads, &file)
     }
 }
 
@@ -245,6 +241,5 @@ fn set_module(world: &World, module: &Path) {
     fs::write(&file, lines.join("\n")).unwrap();
 }
 
-const ADS: &str = "config_source: { ads: {}, resource_api_version: V3, initial_fetch_timeout: 2s }";
 const REJECTIONS: &str = "extension_config_discovery.http_filter.berth.admission.config_fail";
 const REFUSED: &str = "berth_xds_refused_total{type=\"type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig\"}";

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_client::Message;
+use berth_client::{Message, Session};
 use berth_tests::{Attempt, World};
 use tokio::task::JoinSet;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
+const ROUNDS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forty_clients_at_once_share_two_instances_between_two_of_them() {
     // Workers are VMs that know nothing of each other; so are processes.
     for (envoys, workers) in [(1, 4), (2, 2)] {
-        let case = format!("{envoys} Envoys with {workers} workers");
         let world = World::builder()
             .web_instances(2)
             .envoys(envoys)
@@ -22,47 +22,68 @@ async fn forty_clients_at_once_share_two_instances_between_two_of_them() {
             .start()
             .await
             .unwrap();
-        let mut attempts = JoinSet::new();
-        for _ in 0..40 {
-            let client = world.client("web").unwrap();
-            attempts.spawn(async move { client.attempt().await.unwrap() });
-        }
-        let (mut sessions, mut refusals) = (Vec::new(), Vec::new());
-        for attempt in attempts.join_all().await {
-            match attempt {
-                // Kept until everyone has an answer: nobody may get in after another.
-                Attempt::Admitted(session) => sessions.push(session),
-                Attempt::Refused(refusal) => refusals.push(refusal),
+        for round in 1..=ROUNDS {
+            let case = format!("{envoys} Envoys with {workers} workers, round {round}");
+            let sessions = two_of_forty(&world, &case).await;
+            for instance in world.instances() {
+                assert_eq!(
+                    (instance.live(), instance.max_concurrent()),
+                    (1, 1),
+                    "{case}"
+                );
+                assert_eq!(
+                    instance.requests(),
+                    round,
+                    "{case}: a refused client came to an instance"
+                );
             }
+            // Each way of leaving, and both at once: the next forty come as soon as it is known.
+            let mut leaving = JoinSet::new();
+            for (number, session) in (round..).zip(sessions) {
+                leaving.spawn(leave(session, number));
+            }
+            leaving.join_all().await;
+            everything_is_free(&world).await;
         }
-        assert_eq!((sessions.len(), refusals.len()), (2, 38), "{case}");
-        for refusal in &refusals {
-            assert_eq!(
-                (refusal.status, refusal.reason()),
-                (503, Some("no_instance")),
-                "{case}"
-            );
-            assert!(
-                refusal.retry_after().is_some_and(|seconds| seconds >= 1),
-                "{case}: {refusal:?}"
-            );
+    }
+}
+
+/// Has forty clients ask at once, of whom two get a session.
+async fn two_of_forty(world: &World, case: &str) -> Vec<Session> {
+    let mut attempts = JoinSet::new();
+    for _ in 0..40 {
+        let client = world.client("web").unwrap();
+        attempts.spawn(async move { client.attempt().await.unwrap() });
+    }
+    let (mut sessions, mut refusals) = (Vec::new(), Vec::new());
+    for attempt in attempts.join_all().await {
+        match attempt {
+            // Kept until everyone has an answer: nobody may get in after another.
+            Attempt::Admitted(session) => sessions.push(*session),
+            Attempt::Refused(refusal) => refusals.push(refusal),
         }
-        for instance in world.instances() {
-            assert_eq!(
-                (instance.live(), instance.max_concurrent()),
-                (1, 1),
-                "{case}"
-            );
-            assert_eq!(
-                instance.requests(),
-                1,
-                "{case}: a refused client came to an instance"
-            );
-        }
-        for session in sessions {
-            session.close(1000, "").await.unwrap();
-        }
-        everything_is_free(&world).await;
+    }
+    assert_eq!((sessions.len(), refusals.len()), (2, 38), "{case}");
+    for refusal in &refusals {
+        assert_eq!(
+            (refusal.status, refusal.reason()),
+            (503, Some("no_instance")),
+            "{case}"
+        );
+        assert!(
+            refusal.retry_after().is_some_and(|seconds| seconds >= 1),
+            "{case}: {refusal:?}"
+        );
+    }
+    sessions
+}
+
+/// Leaves in one of three ways.
+async fn leave(session: Session, way: u64) {
+    match way % 3 {
+        0 => drop(session.close(1000, "").await.unwrap()),
+        1 => drop(session.finish().await.unwrap()),
+        _ => session.abort(),
     }
 }
 
@@ -98,7 +119,7 @@ async fn sessions_follow_each_other_without_overlapping() {
 }
 
 /// Asks ten times, leaves in a different way each time, and says how often it was admitted.
-async fn come_and_go(world: &World, number: usize) -> usize {
+async fn come_and_go(world: &World, number: u64) -> usize {
     let mut admitted = 0;
     for round in 0..10 {
         let Attempt::Admitted(mut session) = world.client("web").unwrap().attempt().await.unwrap()
@@ -108,11 +129,7 @@ async fn come_and_go(world: &World, number: usize) -> usize {
         admitted += 1;
         session.send(Message::text("mine")).await.unwrap();
         assert_eq!(session.receive_data().await.unwrap(), Message::text("mine"));
-        match (number + round) % 3 {
-            0 => drop(session.close(1000, "").await.unwrap()),
-            1 => drop(session.finish().await.unwrap()),
-            _ => session.abort(),
-        }
+        leave(*session, number + round).await;
     }
     admitted
 }

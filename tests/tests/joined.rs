@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use berth_client::Message;
+use berth_client::{Family, Message};
 use berth_tests::raw::Answer;
-use berth_tests::{ClientBuilder, World, WorldBuilder};
+use berth_tests::{World, WorldBuilder, raw};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -58,21 +58,20 @@ async fn its_own_routes_answer_as_before() {
     // And go on so with the control plane away, and in an Envoy that starts then.
     world.berth().kill().await.unwrap();
     assert_eq!(ask(&world, "GET", "/", &[]).await.status, 200);
-    world.envoy(JOINED).unwrap().restart().await.unwrap();
+    world.envoy(0).unwrap().restart().await.unwrap();
     assert_eq!(ask(&world, "GET", "/", &[]).await.status, 200);
     world.berth().restart().await.unwrap();
     world.settled().await.unwrap();
-    client(&world, "web").connect().await.unwrap();
+    world.client("web").unwrap().connect().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_that_the_filter_is_not_disabled_for_are_left_alone_too() {
-    let enabled = |template: String| {
-        let (before, rest) = template.split_once(DISABLED_FROM).unwrap();
-        let (_, after) = rest.split_once(DISABLED_TO).unwrap();
-        format!("{}\n{after}", before.trim_end())
-    };
-    let world = joined().joined_bootstrap(enabled).start().await.unwrap();
+    let template = template();
+    let (before, rest) = template.split_once(DISABLED_FROM).unwrap();
+    let (_, after) = rest.split_once(DISABLED_TO).unwrap();
+    let enabled = format!("{}\n{after}", before.trim_end());
+    let world = joined().bootstrap(&enabled).start().await.unwrap();
     let forged = [
         ("x-berth-cluster", "web"),
         ("x-berth-endpoint", "no base64!"),
@@ -93,8 +92,11 @@ async fn routes_that_the_filter_is_not_disabled_for_are_left_alone_too() {
 async fn sessions_of_both_families_are_admitted_placed_and_refused() {
     let world = joined().start().await.unwrap();
     for pool in ["web", "native"] {
-        let asking = client(&world, pool).header("x-berth-cluster", "else");
-        let mut session = asking.connect().await.unwrap();
+        let client = world
+            .client(pool)
+            .unwrap()
+            .header("x-berth-cluster", "else");
+        let mut session = client.connect().await.unwrap();
         session.send(Message::text("hello")).await.unwrap();
         assert_eq!(
             session.receive_data().await.unwrap(),
@@ -118,16 +120,13 @@ async fn sessions_of_both_families_are_admitted_placed_and_refused() {
             "{pool}: {seen}"
         );
 
-        // It is the instance that the other Envoy would give, and gives to nobody now.
-        for late in [client(&world, pool), world.client(pool).unwrap()] {
-            let refusal = late.refusal().await.unwrap();
-            assert_eq!(
-                (refusal.status, refusal.reason()),
-                (503, Some("no_instance")),
-                "{pool}"
-            );
-        }
-        let refusal = asking.without_token().refusal().await.unwrap();
+        let refusal = world.client(pool).unwrap().refusal().await.unwrap();
+        assert_eq!(
+            (refusal.status, refusal.reason()),
+            (503, Some("no_instance")),
+            "{pool}"
+        );
+        let refusal = client.without_token().refusal().await.unwrap();
         assert_eq!(
             (refusal.status, refusal.reason()),
             (401, Some("no_token")),
@@ -140,20 +139,46 @@ async fn sessions_of_both_families_are_admitted_placed_and_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn it_shares_its_instances_with_envoys_that_did_not_join() {
+    let world = World::builder()
+        .web_instances(1)
+        .native_instances(1)
+        .joined_envoys(1)
+        .start()
+        .await
+        .unwrap();
+    let joined = world.envoy(1).unwrap();
+    for pool in ["web", "native"] {
+        let by_joined = || world.client(pool).unwrap().by(joined);
+        let by_other = || world.client(pool).unwrap();
+        for (first, second) in [(by_joined(), by_other()), (by_other(), by_joined())] {
+            let session = first.connect().await.unwrap();
+            let late = second.refusal().await.unwrap();
+            assert_eq!(
+                (late.status, late.reason()),
+                (503, Some("no_instance")),
+                "{pool}"
+            );
+            session.close(1000, "").await.unwrap();
+            let name = format!("{pool}-1");
+            world.berth().wait_until_free(&name, SOON).await.unwrap();
+        }
+    }
+}
+
 /// Method, path and headers.
 type Request<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
 fn joined() -> WorldBuilder {
     World::builder()
-        .web_instances(1)
-        .native_instances(1)
-        .joined_envoys(1)
+        .pool("web", Family::Web, |pool| pool)
+        .pool("native", Family::Native, |pool| pool)
+        .bootstrap(&template())
 }
 
-/// A client of the one that joined.
-fn client(world: &World, pool: &str) -> ClientBuilder {
-    let joined = world.envoy(JOINED).unwrap();
-    world.client(pool).unwrap().by(joined)
+fn template() -> String {
+    berth_tests::join_template().unwrap()
 }
 
 async fn ask(world: &World, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -162,8 +187,7 @@ async fn ask(world: &World, method: &str, path: &str, headers: &[(&str, &str)]) 
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
-    let joined = world.envoy(JOINED).unwrap();
-    let mut connection = world.raw_by(joined).await.unwrap();
+    let mut connection: raw::Connection = world.raw().await.unwrap();
     connection.write(request.as_bytes()).await.unwrap();
     connection.answer(SOON).await.unwrap()
 }
@@ -172,5 +196,3 @@ async fn ask(world: &World, method: &str, path: &str, headers: &[(&str, &str)]) 
 const DISABLED_FROM: &str = "typed_per_filter_config:";
 /// ... and ends so.
 const DISABLED_TO: &str = "disabled: true\n";
-/// Its index: Berth's own is the first.
-const JOINED: usize = 1;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use berth_client::Family;
 use berth_runtime_emulator::{Emulator, EmulatorConfig};
 
-pub use builder::WorldBuilder;
+pub use builder::{WorldBuilder, join_template};
 
 use crate::settings::{AUDIENCE, ISSUER};
 use crate::{
@@ -134,14 +134,6 @@ impl World {
     /// Those of [`raw::Connection::open`].
     pub async fn raw(&self) -> Result<raw::Connection, Error> {
         raw::Connection::open(self.https, self.ca_file(), PATIENCE).await
-    }
-
-    /// As [`raw`](Self::raw), by this Envoy.
-    ///
-    /// # Errors
-    /// Those of [`raw::Connection::open`].
-    pub async fn raw_by(&self, envoy: &Envoy) -> Result<raw::Connection, Error> {
-        raw::Connection::open(envoy.https(), self.ca_file(), PATIENCE).await
     }
 
     /// The PEM file of the CA that clients trust.
