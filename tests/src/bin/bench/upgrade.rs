@@ -136,7 +136,10 @@ impl Side {
         let client = world.client("web")?.without_token().path(PATH);
         let seen = match connect(&client.target()?.connect_to(self.proxy)).await {
             Ok(session) => session.close(NORMAL_CLOSURE, "").await.map(|_| false)?,
-            Err(ConnectError::Refused { status: 401, .. }) => true,
+            // Not 401 alone: what Berth's listener makes of another filter's refusal is 400.
+            Err(ConnectError::Refused {
+                status: 400..=499, ..
+            }) => true,
             Err(error) => return Err(Box::new(error).into()),
         };
         if seen == self.guarded {
