@@ -36,11 +36,11 @@ fn package(input: &Path, output: &Path) -> Result<String, PackageError> {
     fs::write(output, &packaged.bytes).map_err(|source| PackageError::file(output, source))?;
 
     Ok(format!(
-        "{}: {} bytes, {} before\nnot exported any more: {}\n",
+        "{}: {} bytes, {} before; {} unused callbacks are not exported\n",
         output.display(),
         packaged.bytes.len(),
         before.len(),
-        packaged.dropped.join(" ")
+        packaged.dropped.len()
     ))
 }
 
