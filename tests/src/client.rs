@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use berth_client::{Carrier, ConnectError, Family, Response, Session, Target};
 
-use crate::{Error, Token};
+use crate::{Envoy, Error, Token};
 
 /// A client in the making. Unless told otherwise it is a user of its own with a valid token for every pool, which
 /// it carries as its family does: native clients in a header, web clients in the query.
 #[derive(Clone)]
 pub struct ClientBuilder {
+    family: Family,
     proxy: SocketAddr,
     ca: PathBuf,
     path: String,
@@ -52,6 +53,7 @@ impl ClientBuilder {
             Family::Web => Carrier::Query,
         };
         Self {
+            family,
             proxy,
             ca,
             path,
@@ -63,6 +65,16 @@ impl ClientBuilder {
             carrier,
             time_limit: TIME_LIMIT,
         }
+    }
+
+    /// By this Envoy: one that was there already, say.
+    #[must_use]
+    pub fn by(mut self, envoy: &Envoy) -> Self {
+        self.proxy = match self.family {
+            Family::Native => envoy.native(),
+            Family::Web => envoy.https(),
+        };
+        self
     }
 
     /// With this token and no other.

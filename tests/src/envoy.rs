@@ -1,5 +1,6 @@
 //! A real Envoy, and what its admin interface tells.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::{Error, programs};
 /// How an Envoy is run.
 #[derive(Debug, Clone)]
 pub struct EnvoySpec {
-    /// Its name in this world, and of its log.
+    /// Its name in this world, of its log, and its node id.
     pub name: String,
     /// Its bootstrap.
     pub bootstrap: PathBuf,
@@ -25,8 +26,10 @@ pub struct EnvoySpec {
     pub log_level: String,
     /// The port of its admin interface on 127.0.0.1, as the bootstrap says.
     pub admin_port: u16,
-    /// The ports it has to listen on before it counts as ready.
-    pub listener_ports: Vec<u16>,
+    /// Where web clients connect.
+    pub https: SocketAddr,
+    /// Where native clients connect; may be the same.
+    pub native: SocketAddr,
 }
 
 /// One Envoy. It ends when dropped.
@@ -78,17 +81,27 @@ impl Envoy {
             Ok(listening) => listening,
             Err(error) => return Some(error.to_string()),
         };
-        let all = self
-            .spec
-            .listener_ports
-            .iter()
-            .all(|port| listening.contains(port));
-        (!all).then(|| {
-            format!(
-                "listening on {listening:?} of {:?}",
-                self.spec.listener_ports
-            )
-        })
+        let wanted = [self.spec.https.port(), self.spec.native.port()];
+        let all = wanted.iter().all(|port| listening.contains(port));
+        (!all).then(|| format!("listening on {listening:?} of {wanted:?}"))
+    }
+
+    /// Where web clients connect.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        self.spec.https
+    }
+
+    /// Where native clients connect.
+    #[must_use]
+    pub fn native(&self) -> SocketAddr {
+        self.spec.native
+    }
+
+    /// Its node id, which the control plane knows it by.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.spec.name
     }
 
     /// The ports of its active listeners.
@@ -202,6 +215,8 @@ impl Envoy {
             .arg(&self.spec.bootstrap)
             .args(["--concurrency", &self.spec.workers.to_string()])
             .args(["--log-level", &self.spec.log_level])
+            // What the filter says is about the test, Envoy's list of its extensions is not.
+            .args(["--component-log-level", "wasm:info"])
             // Without it, Envoys of one machine meet in the shared memory of their base id.
             .arg("--disable-hot-restart");
         self.program.start(&mut command)

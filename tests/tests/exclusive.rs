@@ -113,15 +113,15 @@ async fn sessions_follow_each_other_without_overlapping() {
     }
     assert_eq!(recorded, served, "a session that no client had");
     assert!(
-        served >= 24,
+        served >= 12,
         "only {served} sessions in all: this shows little"
     );
 }
 
-/// Asks twenty times, leaves in a different way each time, and says how often it was admitted.
+/// Asks ten times, leaves in a different way each time, and says how often it was admitted.
 async fn come_and_go(world: &World, number: u64) -> usize {
     let mut admitted = 0;
-    for round in 0..20 {
+    for round in 0..10 {
         let Attempt::Admitted(mut session) = world.client("web").unwrap().attempt().await.unwrap()
         else {
             continue;

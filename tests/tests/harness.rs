@@ -40,7 +40,8 @@ impl Static {
             workers: 1,
             log_level: "info".to_owned(),
             admin_port,
-            listener_ports: vec![port],
+            https: (Ipv4Addr::LOCALHOST, port).into(),
+            native: (Ipv4Addr::LOCALHOST, port).into(),
         };
         let envoy = Envoy::start(spec, scratch.path())?;
         envoy.ready().await?;

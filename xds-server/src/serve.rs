@@ -92,7 +92,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
-        .add_service(SessionsServer::new(SessionService::new(controller.clone())))
+        .add_service(
+            SessionsServer::new(SessionService::new(controller.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
         .serve_with_incoming_shutdown(
             TcpListenerStream::new(xds_listener),
             stopped(stopping.clone()),
@@ -230,3 +233,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Probe results that wait for the controller; more hold the probes back.
 const RESULTS: usize = 256;
+
+/// A Sync lists every session of a VM, some hundred bytes each: room for a hundred thousand.
+const MAX_MESSAGE: usize = 64 << 20;

@@ -23,6 +23,9 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("berth-client: {}", chain(&failure));
+            if let Failure::Connect(error) = &failure {
+                print_refusal(error);
+            }
             failure.exit_code()
         }
     }
@@ -66,14 +69,14 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let connection = Connection::open(&target).await?;
     announce_connection(&connection, &target, arguments);
-    let mut session = connection.upgrade().await.inspect_err(print_body)?;
+    let mut session = connection.upgrade().await?;
     announce_upgrade(&session, &target);
     match arguments.family(&target) {
         Family::Web => {
             let exchange = signaling_exchange(&mut session).await?;
             let candidates = exchange.candidates.len();
             println!(
-                "signaling   exchanged: offer taken, {candidates} candidates, answer acknowledged"
+                "signaling   exchanged: offer taken, answer acknowledged, candidates: {candidates}"
             );
         }
         Family::Native => {
@@ -167,7 +170,7 @@ fn announce_upgrade(session: &Session, target: &Target) {
 }
 
 /// A refusal's body says more than its reason.
-fn print_body(error: &ConnectError) {
+fn print_refusal(error: &ConnectError) {
     if let ConnectError::Refused {
         retry_after, body, ..
     } = error

@@ -162,10 +162,7 @@ impl Session {
                 None => break,
             }
         }
-        match self.socket.get_ref().end_of_client() {
-            Some(how) => ControlFlow::Break(how),
-            None => ControlFlow::Continue(()),
-        }
+        ControlFlow::Continue(())
     }
 
     /// Queues a message; the loop writes it out.

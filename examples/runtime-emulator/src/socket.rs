@@ -1,17 +1,13 @@
 use std::future::pending;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
-
-use crate::ledger::How;
 
 /// Whether the emulator is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +54,6 @@ impl Socket {
         // Signaling is small messages that wait for each other. Without the option they are only slower.
         let _ = tcp.set_nodelay(true);
         Self { tcp, phase }
-    }
-
-    /// How the client has ended its side with everything before that read, if it has. Asks the operating
-    /// system, which may know what it has not yet told the runtime.
-    pub(crate) fn end_of_client(&self) -> Option<How> {
-        match SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(0) => Some(How::ClientFin),
-            Ok(_) => None,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => Some(How::ClientReset),
-        }
     }
 
     /// Ends the connection by a reset, whatever is unsent.

@@ -1,7 +1,7 @@
 //! What a world is made of, and making it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
@@ -25,6 +25,7 @@ pub struct WorldBuilder {
     pools: Vec<Pool>,
     emulator: Box<dyn Fn(EmulatorConfig) -> EmulatorConfig + Send>,
     envoys: u16,
+    joined_envoys: u16,
     envoy_workers: u16,
     envoy_log_level: String,
     listen: IpAddr,
@@ -43,8 +44,9 @@ impl Default for WorldBuilder {
             pools: Vec::new(),
             emulator: Box::new(std::convert::identity),
             envoys: 1,
+            joined_envoys: 0,
             envoy_workers: 2,
-            envoy_log_level: "info".to_owned(),
+            envoy_log_level: "warning".to_owned(),
             listen: Ipv4Addr::LOCALHOST.into(),
             https_port: None,
             native_port: None,
@@ -96,6 +98,15 @@ impl WorldBuilder {
     #[must_use]
     pub fn envoys(mut self, count: u16) -> Self {
         self.envoys = count;
+        self
+    }
+
+    /// How many Envoys there are besides that have listeners and routes of their own and take only what they need
+    /// (`envoy/join/envoy.yaml`). Their indices follow the others'; a client is told which one it comes
+    /// [by](crate::ClientBuilder::by).
+    #[must_use]
+    pub fn joined_envoys(mut self, count: u16) -> Self {
+        self.joined_envoys = count;
         self
     }
 
@@ -185,49 +196,31 @@ impl WorldBuilder {
     }
 
     async fn start_in(self, scratch: Arc<Scratch>, keys: SigningKeys) -> Result<World, Error> {
-        let filter_module = programs::filter_module()?;
-        let mut ports = Ports::new();
         let certificates = Certificates::load_or_create(&scratch.path().join("tls"))?;
-        let jwks_file = scratch.path().join("jwks.json");
-        write(&jwks_file, &keys.jwks()?.to_string())?;
-
+        let mut ports = Ports::new();
         let (pools, instances) = self.start_instances(&mut ports).await?;
-        let mut port = |fixed: Option<u16>| fixed.map_or_else(|| ports.take(), Ok);
-        let settings = Settings {
-            xds_port: port(None)?,
-            admin_port: port(self.admin_port)?,
-            listen: self.listen,
-            https_port: port(self.https_port)?,
-            native_port: port(self.native_port)?,
-            certificate_chain: &certificates.chain,
-            private_key: &certificates.private_key,
-            filter_module: &filter_module,
-            when_away: self.when_away,
-            jwks_file: &jwks_file,
-            pools: &pools,
-            tick: self.tick,
-            handshake_timeout: self.handshake_timeout,
-        };
-        let config = scratch.path().join("berth.yaml");
-        write(&config, &settings.to_yaml()?)?;
-        let (https_port, native_port) = (settings.https_port, settings.native_port);
-
-        let control_plane = ControlPlane::start(
-            &config,
-            settings.xds_port,
-            settings.admin_port,
-            scratch.path(),
-        )
-        .await?;
-        let listener_ports = [https_port, native_port];
-        let envoys = self
-            .start_envoys(&control_plane, listener_ports, &mut ports, scratch.path())
+        let sockets = self.sockets(&mut ports)?;
+        let folder = scratch.path();
+        let control_plane = self
+            .start_control_plane(&sockets, &pools, &keys, &certificates, folder)
             .await?;
+        let mut specs = self.own_envoys(&sockets, &mut ports, folder)?;
+        for spec in &specs {
+            let bootstrap = control_plane.bootstrap(&spec.name, spec.admin_port).await?;
+            write(&spec.bootstrap, &bootstrap)?;
+        }
+        for spec in self.envoys_that_join(&mut ports, folder)? {
+            write(
+                &spec.bootstrap,
+                &joined(&spec, sockets.xds_port, &certificates)?,
+            )?;
+            specs.push(spec);
+        }
         let world = World {
-            https: (self.listen, https_port).into(),
-            native: (self.listen, native_port).into(),
+            https: sockets.https,
+            native: sockets.native,
             pools: names(&self.pools),
-            envoys,
+            envoys: start_envoys(specs, folder).await?,
             control_plane,
             instances,
             keys: Arc::new(keys),
@@ -238,6 +231,46 @@ impl WorldBuilder {
         };
         world.settled().await?;
         Ok(world)
+    }
+
+    fn sockets(&self, ports: &mut Ports) -> Result<Sockets, Error> {
+        let mut port = |fixed: Option<u16>| fixed.map_or_else(|| ports.take(), Ok);
+        Ok(Sockets {
+            xds_port: port(None)?,
+            admin_port: port(self.admin_port)?,
+            https: (self.listen, port(self.https_port)?).into(),
+            native: (self.listen, port(self.native_port)?).into(),
+        })
+    }
+
+    async fn start_control_plane(
+        &self,
+        sockets: &Sockets,
+        pools: &[PlacedPool],
+        keys: &SigningKeys,
+        certificates: &Certificates,
+        folder: &Path,
+    ) -> Result<ControlPlane, Error> {
+        let jwks_file = folder.join("jwks.json");
+        write(&jwks_file, &keys.jwks()?.to_string())?;
+        let settings = Settings {
+            xds_port: sockets.xds_port,
+            admin_port: sockets.admin_port,
+            listen: self.listen,
+            https_port: sockets.https.port(),
+            native_port: sockets.native.port(),
+            certificate_chain: &certificates.chain,
+            private_key: &certificates.private_key,
+            filter_module: &programs::filter_module()?,
+            when_away: self.when_away,
+            jwks_file: &jwks_file,
+            pools,
+            tick: self.tick,
+            handshake_timeout: self.handshake_timeout,
+        };
+        let config = folder.join("berth.yaml");
+        write(&config, &settings.to_yaml()?)?;
+        ControlPlane::start(&config, sockets.xds_port, sockets.admin_port, folder).await
     }
 
     async fn start_instances(
@@ -282,36 +315,86 @@ impl WorldBuilder {
         Ok((pools, instances))
     }
 
-    async fn start_envoys(
+    fn own_envoys(
         &self,
-        control_plane: &ControlPlane,
-        listener_ports: [u16; 2],
+        sockets: &Sockets,
         ports: &mut Ports,
         folder: &Path,
-    ) -> Result<Vec<Envoy>, Error> {
-        let mut envoys = Vec::new();
-        for index in 0..self.envoys {
-            let (name, admin_port) = (format!("envoy-{index}"), ports.take()?);
-            let bootstrap = folder.join(format!("{name}.yaml"));
-            write(
-                &bootstrap,
-                &control_plane.bootstrap(&name, admin_port).await?,
-            )?;
-            let spec = EnvoySpec {
-                name,
-                bootstrap,
-                workers: self.envoy_workers,
-                log_level: self.envoy_log_level.clone(),
-                admin_port,
-                listener_ports: listener_ports.to_vec(),
-            };
-            envoys.push(Envoy::start(spec, folder)?);
-        }
-        for envoy in &envoys {
-            envoy.ready().await?;
-        }
-        Ok(envoys)
+    ) -> Result<Vec<EnvoySpec>, Error> {
+        (0..self.envoys)
+            .map(|index| {
+                let (https, native) = (sockets.https, sockets.native);
+                Ok(self.envoy(index, ports.take()?, https, native, folder))
+            })
+            .collect()
     }
+
+    fn envoys_that_join(&self, ports: &mut Ports, folder: &Path) -> Result<Vec<EnvoySpec>, Error> {
+        (self.envoys..self.envoys + self.joined_envoys)
+            .map(|index| {
+                let both = (Ipv4Addr::LOCALHOST, ports.take()?).into();
+                Ok(self.envoy(index, ports.take()?, both, both, folder))
+            })
+            .collect()
+    }
+
+    fn envoy(
+        &self,
+        index: u16,
+        admin_port: u16,
+        https: SocketAddr,
+        native: SocketAddr,
+        folder: &Path,
+    ) -> EnvoySpec {
+        let name = format!("envoy-{index}");
+        EnvoySpec {
+            bootstrap: folder.join(format!("{name}.yaml")),
+            name,
+            workers: self.envoy_workers,
+            log_level: self.envoy_log_level.clone(),
+            admin_port,
+            https,
+            native,
+        }
+    }
+}
+
+/// Where a world is asked.
+struct Sockets {
+    xds_port: u16,
+    admin_port: u16,
+    https: SocketAddr,
+    native: SocketAddr,
+}
+
+async fn start_envoys(specs: Vec<EnvoySpec>, folder: &Path) -> Result<Vec<Envoy>, Error> {
+    let envoys = specs.into_iter().map(|spec| Envoy::start(spec, folder));
+    let envoys: Vec<Envoy> = envoys.collect::<Result<_, _>>()?;
+    for envoy in &envoys {
+        envoy.ready().await?;
+    }
+    Ok(envoys)
+}
+
+/// The configuration of an Envoy that was there already, its blanks filled in.
+fn joined(spec: &EnvoySpec, xds_port: u16, certificates: &Certificates) -> Result<String, Error> {
+    let path = programs::project().join("envoy/join/envoy.yaml");
+    let template = fs::read_to_string(&path).map_err(Error::io(path.display()))?;
+    let blanks = [
+        ("${NODE_ID}", spec.name.clone()),
+        ("${ADMIN_PORT}", spec.admin_port.to_string()),
+        ("${HTTPS_PORT}", spec.https.port().to_string()),
+        ("${CONTROL_PLANE_PORT}", xds_port.to_string()),
+        ("${CERTIFICATE}", certificates.chain.display().to_string()),
+        (
+            "${PRIVATE_KEY}",
+            certificates.private_key.display().to_string(),
+        ),
+    ];
+    let filled = blanks
+        .iter()
+        .fold(template, |text, (blank, value)| text.replace(blank, value));
+    Ok(filled)
 }
 
 fn names(pools: &[Pool]) -> Vec<(String, Family)> {

@@ -166,7 +166,9 @@ impl World {
             self.known_to(envoy).await?;
         }
         for (pool, _) in &self.pools {
-            self.open(pool).await?;
+            for envoy in &self.envoys {
+                self.open(pool, envoy).await?;
+            }
         }
         Ok(())
     }
@@ -184,9 +186,10 @@ impl World {
         .await
     }
 
-    async fn open(&self, pool: &str) -> Result<(), Error> {
-        let client = self.client(pool)?;
-        wait_until(format!("pool {pool} to be open"), PATIENCE, async || {
+    async fn open(&self, pool: &str, envoy: &Envoy) -> Result<(), Error> {
+        let client = self.client(pool)?.by(envoy);
+        let what = format!("pool {pool} to be open at {}", envoy.node());
+        wait_until(what, PATIENCE, async || {
             Ok(match client.verdict().await {
                 Ok(verdict) if verdict.status == 200 => Seen::Yes(()),
                 Ok(verdict) => Seen::NotYet(format!("{} {}", verdict.status, verdict.body)),

@@ -55,7 +55,6 @@ impl Placement {
         } = end;
         if let Some(vm) = self.vms.get_mut(&origin.vm) {
             vm.remember_end(session.clone(), origin.sequence);
-            vm.closing.remove(&session);
         }
         match self.sessions.get(&session) {
             Some(known) if known.acquire.origin.vm != origin.vm => self.counts.foreign += 1,
@@ -71,8 +70,13 @@ impl Placement {
                     self.end(now, &session, cause);
                 }
             }
-            // Its end has been told before, or overtook its Acquire.
-            None => self.counts.late += 1,
+            None => {
+                // Its end has been told before, or overtook its Acquire, or it was never ours.
+                self.counts.late += 1;
+                if let Some(vm) = self.vms.get_mut(&origin.vm) {
+                    vm.closing.remove(&session);
+                }
+            }
         }
     }
 
@@ -93,7 +97,6 @@ impl Placement {
             .into_iter()
             .map(|reported| (reported.session.clone(), reported))
             .collect();
-        vm.closing.retain(|session, _| listed.contains_key(session));
         let unlisted: Vec<SessionId> = vm
             .sessions
             .iter()
@@ -109,6 +112,9 @@ impl Placement {
             if told {
                 self.end(now, &session, EndCause::Unlisted);
             }
+        }
+        if let Some(vm) = self.vms.get_mut(&origin.vm) {
+            vm.closing.retain(|session, _| listed.contains_key(session));
         }
         for reported in listed.into_values() {
             self.take_listed(now, origin, reported);

@@ -160,7 +160,7 @@ fn an_answer_that_is_no_grant_is_a_refusal() {
             change(&mut grant);
             Some(Outcome::Grant(grant))
         }
-        Outcome::Refusal(_) => None,
+        Outcome::Refusal(_) | Outcome::Available(_) => None,
     };
     for (outcome, expected) in [
         (refuse("no_instance", 7), (503, "no_instance", Some("7"))),

@@ -394,3 +394,24 @@ fn the_operators_end_is_not_resumed() {
     m.ended("s1", Some(grant.fence), EndCause::Berth);
     assert_eq!(m.state("web-1"), "settling");
 }
+
+#[test]
+fn nor_is_it_when_the_vm_says_it_otherwise() {
+    type Word = fn(&mut Machine, Fence);
+    let words: [(&str, Word); 2] = [
+        ("the client left first", |m, fence| {
+            m.ended("s1", Some(fence), EndCause::Client);
+        }),
+        ("its end is told by a Sync alone", |m, _| {
+            m.full("vm", &[]);
+        }),
+    ];
+    for (what, word) in words {
+        let mut m = Machine::new(1);
+        let grant = m.granted("s1", owner("alice", None));
+        m.full("vm", &[("s1", &grant)]);
+        m.placement.terminate(&"s1".into());
+        word(&mut m, grant.fence);
+        assert_eq!(m.state("web-1"), "settling", "{what}");
+    }
+}

@@ -21,9 +21,10 @@ pub(super) struct Exchange {
     /// Names to be answered for although the client is known to have what there is.
     due: BTreeSet<String>,
     unanswered: Option<Unanswered>,
+    /// What is not to be sent again. It grows with refusals alone, and goes with the stream.
     refused: BTreeSet<(String, Version)>,
-    /// Parts of refused responses, to be sent apart until the fault is found.
-    suspects: VecDeque<Vec<Arc<Resource>>>,
+    /// Half of what a refused response had, to be sent apart until the fault is found.
+    suspects: BTreeSet<String>,
 }
 
 /// What the client has under a name.
@@ -84,11 +85,14 @@ impl Exchange {
             due: BTreeSet::new(),
             unanswered: None,
             refused: BTreeSet::new(),
-            suspects: VecDeque::new(),
+            suspects: BTreeSet::new(),
         }
     }
 
     /// Takes a request of this type. `snapshot` is what there is, if that is known yet.
+    ///
+    /// The answer counts first, for what it says of names that the same request drops; and what is of no interest
+    /// after the last step is forgotten there, whichever step noted it.
     pub(super) fn handle(
         &mut self,
         request: DeltaRequest,
@@ -127,9 +131,10 @@ impl Exchange {
         }
     }
 
-    /// Has the client told of `name` once more, if it wants it, or comes to want it with its first request.
+    /// Has the client told of `name` once more, if it wants it. Before its first request it wants everything by
+    /// implication, and what that request leaves out is forgotten again.
     pub(super) fn repeat(&mut self, name: &str) {
-        if !self.opened || self.subscription.wants(name) {
+        if self.subscription.wants(name) {
             self.due.insert(name.to_owned());
         }
     }
@@ -152,24 +157,21 @@ impl Exchange {
         if self.unanswered.is_some() {
             return None;
         }
-        while let Some(group) = self.suspects.pop_front() {
-            let resources: Vec<_> = group
-                .into_iter()
-                .filter(|suspect| {
-                    snapshot
-                        .find(self.resource_type, suspect.name())
-                        .is_some_and(|resource| resource.version() == suspect.version())
-                        && self.owes(suspect)
-                })
-                .collect();
-            if !resources.is_empty() {
-                return Some(Message {
-                    resources,
-                    removed: Vec::new(),
-                });
-            }
+        let mut message = self.update(snapshot)?;
+        let suspects = std::mem::take(&mut self.suspects);
+        let apart: Vec<_> = message
+            .resources
+            .iter()
+            .filter(|resource| suspects.contains(resource.name()))
+            .cloned()
+            .collect();
+        if !apart.is_empty() {
+            message = Message {
+                resources: apart,
+                removed: Vec::new(),
+            };
         }
-        self.update(snapshot)
+        Some(message)
     }
 
     /// What to tell the client is gone.
@@ -191,11 +193,9 @@ impl Exchange {
         })
     }
 
-    /// Whether the client has been given, and has answered for, all that is new.
+    /// Whether the client has taken, or refused, all that is new.
     pub(super) fn is_up_to_date(&self, snapshot: &Snapshot) -> bool {
-        let unanswered = self.unanswered.as_ref();
-        unanswered.is_none_or(|unanswered| unanswered.message.resources.is_empty())
-            && self.update(snapshot).is_none()
+        self.update(snapshot).is_none()
     }
 
     fn update(&self, snapshot: &Snapshot) -> Option<Message> {
@@ -225,8 +225,7 @@ impl Exchange {
     fn owes(&self, resource: &Resource) -> bool {
         let name = resource.name();
         let held = self.known.get(name).and_then(|known| known.version());
-        self.opened
-            && self.subscription.wants(name)
+        self.subscription.wants(name)
             && (held != Some(resource.version()) || self.due.contains(name))
             && !self
                 .refused
@@ -344,12 +343,9 @@ impl Exchange {
             .resources
             .retain(|resource| !dropped.contains(resource.name()));
         message.removed.retain(|name| !dropped.contains(name));
-        for name in dropped
-            .into_iter()
-            .filter(|name| self.subscription.wants(name))
-        {
-            self.known.insert(name, Known::Unsure);
-        }
+        // Those of no more interest are forgotten with the rest of the request.
+        self.known
+            .extend(dropped.into_iter().map(|name| (name, Known::Unsure)));
         for resource in &message.resources {
             self.known
                 .insert(resource.name().to_owned(), Known::Held(resource.version()));
@@ -365,8 +361,9 @@ impl Exchange {
         }
     }
 
-    /// Finds out which resource is at fault: by the client's words if they say, else by sending halves. The
-    /// client has dropped the good ones with the bad, so those are sent again in any case.
+    /// Finds out which resource is at fault: by the client's words if they say, else by sending halves. The client
+    /// has dropped the good ones with the bad, so those are sent again in any case. Each refusal halves what is in
+    /// question or ends with a version that is not sent again, so it comes to an end.
     fn refuse(&mut self, message: Message, error: &str, events: &mut VecDeque<StreamEvent>) {
         let Message { resources, removed } = message;
         if resources.is_empty() {
@@ -375,19 +372,17 @@ impl Exchange {
             self.report_refused(removed, error, events);
             return;
         }
-        self.owe(removed);
         let (blamed, innocent): (Vec<_>, Vec<_>) = match resources.as_slice() {
             [_] => (resources, Vec::new()),
             _ => resources
                 .into_iter()
                 .partition(|resource| is_blamed(resource.name(), error)),
         };
-        self.owe(innocent.iter().map(|resource| resource.name().to_owned()));
+        let innocent = innocent.iter().map(|resource| resource.name().to_owned());
         if blamed.is_empty() {
-            let (first, second) = innocent.split_at(innocent.len() / 2);
-            self.suspects.extend([first.to_vec(), second.to_vec()]);
-            return;
+            self.suspects = innocent.clone().take(innocent.len() / 2).collect();
         }
+        self.due.extend(innocent.chain(removed));
         let names = blamed
             .iter()
             .map(|resource| resource.name().to_owned())
@@ -398,14 +393,6 @@ impl Exchange {
                 .map(|resource| (resource.name().to_owned(), resource.version())),
         );
         self.report_refused(names, error, events);
-    }
-
-    fn owe(&mut self, names: impl IntoIterator<Item = String>) {
-        self.due.extend(
-            names
-                .into_iter()
-                .filter(|name| self.subscription.wants(name)),
-        );
     }
 
     fn report_refused(&self, names: Vec<String>, error: &str, events: &mut VecDeque<StreamEvent>) {
@@ -444,4 +431,38 @@ fn is_blamed(name: &str, error: &str) -> bool {
                         .is_some_and(|rest| rest.starts_with(": "))
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_blamed() {
+        // (what Envoy says, whom it blames of those asked about)
+        let cases: &[(&str, &[&str])] = &[
+            ("Error adding/updating cluster(s) a: bad", &["a"]),
+            (
+                "Error adding/updating cluster(s) a: bad, pool/0: a: b: bad",
+                &["a", "pool/0"],
+            ),
+            (
+                "Error adding/updating listener(s) b: bad\na: bad",
+                &["a", "b"],
+            ),
+            ("Error adding/updating cluster(s) ab: bad", &[]),
+            ("Error adding/updating cluster(s) ba: bad", &[]),
+            ("Error adding/updating cluster(s) x: a is bad", &[]),
+            ("a: bad", &[]),
+            ("malformed IP address: b", &[]),
+            ("", &[]),
+        ];
+        for (error, blamed) in cases {
+            let found: Vec<_> = ["a", "b", "pool/0"]
+                .into_iter()
+                .filter(|name| is_blamed(name, error))
+                .collect();
+            assert_eq!(found, *blamed, "{error}");
+        }
+    }
 }

@@ -95,10 +95,10 @@ struct CapabilityRestriction {
 }
 
 impl Capabilities {
-    fn of(names: &[&str]) -> Self {
+    fn of(names: &str) -> Self {
         let allowed_capabilities = names
-            .iter()
-            .map(|name| ((*name).to_owned(), SanitizationConfig::default()))
+            .lines()
+            .map(|name| (name.to_owned(), SanitizationConfig::default()))
             .collect();
         let restriction = CapabilityRestriction {
             allowed_capabilities,
@@ -114,52 +114,6 @@ impl Capabilities {
     }
 }
 
-/// What the module may call and be called for. The body callbacks are left out, so that relayed bytes do not
-/// enter the VM. A call that is not listed traps.
-const CAPABILITIES: &[&str] = &[
-    // The host's calls of the module.
-    "proxy_abi_version_0_2_1",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_done",
-    "proxy_on_grpc_close",
-    "proxy_on_grpc_receive",
-    "proxy_on_grpc_receive_initial_metadata",
-    "proxy_on_grpc_receive_trailing_metadata",
-    "proxy_on_log",
-    "proxy_on_memory_allocate",
-    "proxy_on_request_headers",
-    "proxy_on_response_headers",
-    "proxy_on_tick",
-    "proxy_on_vm_start",
-    // The module's calls of the host.
-    "proxy_add_header_map_value",
-    "proxy_call_foreign_function",
-    "proxy_close_stream",
-    "proxy_continue_stream",
-    "proxy_define_metric",
-    "proxy_get_buffer_bytes",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
-    "proxy_get_header_map_value",
-    "proxy_get_property",
-    "proxy_grpc_call",
-    "proxy_grpc_cancel",
-    "proxy_increment_metric",
-    "proxy_log",
-    "proxy_record_metric",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_send_local_response",
-    "proxy_set_effective_context",
-    "proxy_set_property",
-    "proxy_set_tick_period_milliseconds",
-    // WASI, as far as Rust's standard library starts with it.
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_write",
-    "proc_exit",
-    "random_get",
-];
+/// What the module may call and be called for, as its own folder lists it. The body callbacks are left
+/// out, so that relayed bytes do not enter the VM. A call that is not listed traps.
+const CAPABILITIES: &str = include_str!("../../../../filters/envoy/capabilities.txt");
