@@ -19,6 +19,7 @@ use crate::{Error, programs};
 pub struct ControlPlane {
     executable: PathBuf,
     config: PathBuf,
+    log_filter: Option<String>,
     xds: SocketAddr,
     program: Program,
     admin: Admin,
@@ -33,9 +34,11 @@ impl ControlPlane {
         config: &Path,
         xds_port: u16,
         admin_port: u16,
+        log_filter: Option<&str>,
         folder: &Path,
     ) -> Result<Self, Error> {
         let control_plane = Self {
+            log_filter: log_filter.map(str::to_owned),
             executable: programs::berth()?,
             config: config.to_owned(),
             xds: (Ipv4Addr::LOCALHOST, xds_port).into(),
@@ -63,7 +66,7 @@ impl ControlPlane {
     /// [`Error::Failed`] with what it said, [`Error::Io`].
     pub async fn command(&self, arguments: &[&str]) -> Result<String, Error> {
         let mut command = Command::new(&self.executable);
-        command.args(arguments).args(["--admin", self.admin.base()]);
+        command.args(arguments).args(["--admin", self.admin.url()]);
         printed(command, format!("berth {}", arguments.join(" "))).await
     }
 
@@ -71,6 +74,12 @@ impl ControlPlane {
     #[must_use]
     pub fn xds(&self) -> SocketAddr {
         self.xds
+    }
+
+    /// Where its admin API is, without a slash at the end.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        self.admin.url()
     }
 
     /// Every instance, as `GET /v1/instances` tells.
@@ -218,6 +227,9 @@ impl ControlPlane {
     async fn launch(&self) -> Result<(), Error> {
         let mut command = Command::new(&self.executable);
         command.arg("serve").arg("--config").arg(&self.config);
+        if let Some(filter) = &self.log_filter {
+            command.args(["--log-filter", filter]);
+        }
         self.program.start(&mut command)?;
         wait_until("the control plane to answer", START, async || {
             self.program.check()?;

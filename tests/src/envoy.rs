@@ -104,6 +104,12 @@ impl Envoy {
         &self.spec.name
     }
 
+    /// Where its admin interface is, without a slash at the end.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        self.admin.url()
+    }
+
     /// The ports of its active listeners.
     ///
     /// # Errors
@@ -150,6 +156,15 @@ impl Envoy {
     /// [`Error::Http`] when it does not answer.
     pub async fn config_dump(&self) -> Result<Value, Error> {
         self.admin.json("/config_dump?include_eds").await
+    }
+
+    /// Sets how much one of its components, such as `wasm`, logs from now on.
+    ///
+    /// # Errors
+    /// [`Error::Http`], and [`Error::Status`] when it has no such component or level.
+    pub async fn set_log_level(&self, component: &str, level: &str) -> Result<(), Error> {
+        let path = format!("/logging?{component}={level}");
+        self.admin.post(&path).await.map(drop)
     }
 
     /// Stops its threads where they are (SIGSTOP): its sockets stay open and nobody answers.

@@ -24,7 +24,7 @@ impl Admin {
         Ok(Self { base, client })
     }
 
-    pub(crate) fn base(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.base
     }
 

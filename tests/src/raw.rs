@@ -19,6 +19,8 @@ use crate::Error;
 /// A TLS connection to a proxy, on which anything can be written.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
+    /// What came after an answer that was read.
+    unread: Vec<u8>,
 }
 
 /// What came back.
@@ -49,7 +51,10 @@ impl Connection {
             .await
             .map_err(|_| late("a TLS connection", within))?
             .map_err(Error::io(address))?;
-        Ok(Self { stream })
+        Ok(Self {
+            stream,
+            unread: Vec::new(),
+        })
     }
 
     /// Writes these bytes and nothing else.
@@ -74,22 +79,51 @@ impl Connection {
             .map_err(|_| late("a whole answer", within))?
     }
 
+    /// Reads exactly so many bytes, whatever they are.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`] when the server ends before, [`Error::Timeout`] after `within`.
+    pub async fn bytes(&mut self, length: usize, within: Duration) -> Result<Vec<u8>, Error> {
+        let read = async {
+            while self.unread.len() < length {
+                self.read_more().await?;
+            }
+            let rest = self.unread.split_off(length);
+            Ok(std::mem::replace(&mut self.unread, rest))
+        };
+        timeout(within, read)
+            .await
+            .map_err(|_| late("bytes", within))?
+    }
+
     async fn read_answer(&mut self) -> Result<Answer, Error> {
-        let mut bytes = Vec::new();
         loop {
-            if let Some(answer) = parse(&bytes)? {
+            if let Some((answer, length)) = parse(&self.unread)? {
+                self.unread.drain(..length);
                 return Ok(answer);
             }
-            let read = self
-                .stream
-                .read_buf(&mut bytes)
-                .await
-                .map_err(Error::io("reading an answer"))?;
-            if read == 0 {
-                return Err(unreadable("it ended early"));
-            }
+            self.read_more().await?;
         }
     }
+
+    async fn read_more(&mut self) -> Result<(), Error> {
+        let read = self.stream.read_buf(&mut self.unread).await;
+        match read.map_err(Error::io("reading an answer"))? {
+            0 => Err(unreadable("it ended early")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A request for a WebSocket, with these headers besides those that every such request has.
+#[must_use]
+pub fn upgrade_request(path: &[u8], headers: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut request = [b"GET ", path, b" HTTP/1.1\r\n", UPGRADE_HEADERS].concat();
+    for (name, value) in headers {
+        request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    request
 }
 
 impl Answer {
@@ -114,8 +148,8 @@ fn client_config(ca: &Path) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// The answer, once all of it is there.
-fn parse(bytes: &[u8]) -> Result<Option<Answer>, Error> {
+/// The answer and its length in bytes, once all of it is there.
+fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Error> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
     let body_at = match head.parse(bytes) {
@@ -140,7 +174,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>, Error> {
     let body = bytes.get(body_at..).unwrap_or_default();
     Ok(body.get(..length).map(|body| {
         answer.body = text(body);
-        answer
+        (answer, body_at + length)
     }))
 }
 
@@ -160,6 +194,8 @@ fn unreadable(why: &str) -> Error {
 }
 
 const MAX_HEADERS: usize = 64;
+const UPGRADE_HEADERS: &[u8] = b"host: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[cfg(test)]
 mod tests {
@@ -172,7 +208,9 @@ mod tests {
         for end in 0..whole.len() {
             assert_eq!(parse(&whole[..end]).unwrap(), None, "{end} bytes");
         }
-        let answer = parse(whole).unwrap().unwrap();
+        let followed = [whole.as_slice(), b"bytes"].concat();
+        let (answer, length) = parse(&followed).unwrap().unwrap();
+        assert_eq!(length, whole.len());
         assert_eq!((answer.status, answer.body.as_str()), (503, "body"));
         assert_eq!(answer.header("retry-after"), Some("1"));
     }

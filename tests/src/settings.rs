@@ -394,6 +394,6 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
 }
 
 /// Whose tokens a world accepts.
-pub(crate) const ISSUER: &str = "https://login.berth.example";
+pub const ISSUER: &str = "https://login.berth.example";
 /// For whom they have to be.
-pub(crate) const AUDIENCE: &str = "berth";
+pub const AUDIENCE: &str = "berth";

@@ -16,6 +16,8 @@ pub struct Token {
     keys: Arc<SigningKeys>,
     header: Map<String, Value>,
     claims: Map<String, Value>,
+    header_text: Option<Vec<u8>>,
+    claims_text: Option<Vec<u8>>,
     signature: Signature,
 }
 
@@ -37,6 +39,8 @@ impl Token {
             keys,
             header: Map::new(),
             claims: Map::new(),
+            header_text: None,
+            claims_text: None,
             signature: Signature::Absent,
         };
         token
@@ -97,6 +101,26 @@ impl Token {
         self
     }
 
+    /// With these bytes in place of the JOSE header, whatever they are.
+    #[must_use]
+    pub fn header_text(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.header_text = Some(text.into());
+        self
+    }
+
+    /// With these bytes in place of the claims, whatever they are. The signature is good.
+    #[must_use]
+    pub fn claims_text(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.claims_text = Some(text.into());
+        self
+    }
+
+    /// The claims as they would be signed.
+    #[must_use]
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// Ends `seconds` from now; negative ones have passed. Verifiers allow for clocks that differ by a minute.
     #[must_use]
     pub fn expires_in(self, seconds: i64) -> Self {
@@ -152,10 +176,13 @@ impl Token {
     /// # Errors
     /// [`Error::Crypto`] when signing fails.
     pub fn sign(&self) -> Result<String, Error> {
-        let part = |members: &Map<String, Value>| {
-            BASE64_URL_SAFE_NO_PAD.encode(Value::Object(members.clone()).to_string())
+        let part = |members: &Map<String, Value>, text: &Option<Vec<u8>>| match text {
+            Some(text) => BASE64_URL_SAFE_NO_PAD.encode(text),
+            None => BASE64_URL_SAFE_NO_PAD.encode(Value::Object(members.clone()).to_string()),
         };
-        let message = format!("{}.{}", part(&self.header), part(&self.claims));
+        let header = part(&self.header, &self.header_text);
+        let claims = part(&self.claims, &self.claims_text);
+        let message = format!("{header}.{claims}");
         let signature = match self.signature {
             Signature::Of(algorithm) => {
                 sign(&message, self.keys.key(algorithm), algorithm.of_jose())?

@@ -26,8 +26,10 @@ pub struct WorldBuilder {
     emulator: Box<dyn Fn(EmulatorConfig) -> EmulatorConfig + Send>,
     envoys: u16,
     joined_envoys: u16,
+    bootstrap: Option<String>,
     envoy_workers: u16,
     envoy_log_level: String,
+    control_plane_log: Option<String>,
     listen: IpAddr,
     https_port: Option<u16>,
     native_port: Option<u16>,
@@ -45,8 +47,10 @@ impl Default for WorldBuilder {
             emulator: Box::new(std::convert::identity),
             envoys: 1,
             joined_envoys: 0,
+            bootstrap: None,
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
+            control_plane_log: None,
             listen: Ipv4Addr::LOCALHOST.into(),
             https_port: None,
             native_port: None,
@@ -167,6 +171,21 @@ impl WorldBuilder {
         self
     }
 
+    /// Has Envoys start from this bootstrap instead of the control plane's. They have one listener, which both families
+    /// come to; the blanks are those of `envoy/join/envoy.yaml`.
+    #[must_use]
+    pub fn bootstrap(mut self, template: &str) -> Self {
+        self.bootstrap = Some(template.to_owned());
+        self
+    }
+
+    /// What the control plane logs, such as `debug`, instead of its default.
+    #[must_use]
+    pub fn control_plane_log(mut self, filter: &str) -> Self {
+        self.control_plane_log = Some(filter.to_owned());
+        self
+    }
+
     /// Keeps everything in this folder, keys and certificates for the next world in it included.
     #[must_use]
     pub fn folder(mut self, path: &Path) -> Self {
@@ -199,21 +218,27 @@ impl WorldBuilder {
         let certificates = Certificates::load_or_create(&scratch.path().join("tls"))?;
         let mut ports = Ports::new();
         let (pools, instances) = self.start_instances(&mut ports).await?;
-        let sockets = self.sockets(&mut ports)?;
+        let mut sockets = self.sockets(&mut ports)?;
+        if self.bootstrap.is_some() {
+            sockets.native = sockets.https;
+        }
         let folder = scratch.path();
         let control_plane = self
             .start_control_plane(&sockets, &pools, &keys, &certificates, folder)
             .await?;
         let mut specs = self.own_envoys(&sockets, &mut ports, folder)?;
+        let fill = |template: &str, spec: &EnvoySpec| {
+            filled_in(template, spec, sockets.xds_port, &certificates)
+        };
         for spec in &specs {
-            let bootstrap = control_plane.bootstrap(&spec.name, spec.admin_port).await?;
+            let bootstrap = match &self.bootstrap {
+                Some(template) => fill(template, spec),
+                None => control_plane.bootstrap(&spec.name, spec.admin_port).await?,
+            };
             write(&spec.bootstrap, &bootstrap)?;
         }
         for spec in self.envoys_that_join(&mut ports, folder)? {
-            write(
-                &spec.bootstrap,
-                &joined(&spec, sockets.xds_port, &certificates)?,
-            )?;
+            write(&spec.bootstrap, &fill(&join_template()?, &spec))?;
             specs.push(spec);
         }
         let world = World {
@@ -270,7 +295,15 @@ impl WorldBuilder {
         };
         let config = folder.join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;
-        ControlPlane::start(&config, sockets.xds_port, sockets.admin_port, folder).await
+        let log_filter = self.control_plane_log.as_deref();
+        ControlPlane::start(
+            &config,
+            sockets.xds_port,
+            sockets.admin_port,
+            log_filter,
+            folder,
+        )
+        .await
     }
 
     async fn start_instances(
@@ -376,10 +409,21 @@ async fn start_envoys(specs: Vec<EnvoySpec>, folder: &Path) -> Result<Vec<Envoy>
     Ok(envoys)
 }
 
-/// The configuration of an Envoy that was there already, its blanks filled in.
-fn joined(spec: &EnvoySpec, xds_port: u16, certificates: &Certificates) -> Result<String, Error> {
+/// `envoy/join/envoy.yaml`: an Envoy that was there already, with blanks.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn join_template() -> Result<String, Error> {
     let path = programs::project().join("envoy/join/envoy.yaml");
-    let template = fs::read_to_string(&path).map_err(Error::io(path.display()))?;
+    fs::read_to_string(&path).map_err(Error::io(path.display()))
+}
+
+fn filled_in(
+    template: &str,
+    spec: &EnvoySpec,
+    xds_port: u16,
+    certificates: &Certificates,
+) -> String {
     let blanks = [
         ("${NODE_ID}", spec.name.clone()),
         ("${ADMIN_PORT}", spec.admin_port.to_string()),
@@ -391,10 +435,11 @@ fn joined(spec: &EnvoySpec, xds_port: u16, certificates: &Certificates) -> Resul
             certificates.private_key.display().to_string(),
         ),
     ];
-    let filled = blanks
+    blanks
         .iter()
-        .fold(template, |text, (blank, value)| text.replace(blank, value));
-    Ok(filled)
+        .fold(template.to_owned(), |text, (blank, value)| {
+            text.replace(blank, value)
+        })
 }
 
 fn names(pools: &[Pool]) -> Vec<(String, Family)> {

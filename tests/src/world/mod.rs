@@ -11,12 +11,12 @@ use std::time::Duration;
 use berth_client::Family;
 use berth_runtime_emulator::{Emulator, EmulatorConfig};
 
-pub use builder::WorldBuilder;
+pub use builder::{WorldBuilder, join_template};
 
 use crate::settings::{AUDIENCE, ISSUER};
 use crate::{
-    Certificates, ClientBuilder, ControlPlane, Envoy, Error, Ports, Scratch, Seen, SigningKeys,
-    Token, raw, wait_until,
+    Certificates, ClientBuilder, ControlPlane, Envoy, Error, Ports, Scratch, ScriptedInstance,
+    Seen, SigningKeys, Token, raw, wait_until,
 };
 
 /// Everything one test needs, on ports of its own. It ends when dropped.
@@ -90,6 +90,16 @@ impl World {
         let emulator = Arc::new(start_emulator(placed.config.clone()).await?);
         *placed.current() = Arc::clone(&emulator);
         Ok(emulator)
+    }
+
+    /// Kills an emulated instance and stands another in its place, of which the test writes every byte.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when there is none of this name, [`Error::Io`].
+    pub async fn script_instance(&self, name: &str) -> Result<ScriptedInstance, Error> {
+        let signaling = self.placed(name)?.signaling;
+        self.instance(name)?.kill().await;
+        ScriptedInstance::on(signaling).await
     }
 
     /// A client for a pool, by the path of the pool's family: `/rtsp`, or `/<pool>/sign_in`.

@@ -47,7 +47,7 @@ fn one_after_the_other(world: &World, who: &str, count: usize) {
     assert_eq!(visits.len(), count, "{visits:#?}");
     for pair in visits.windows(2) {
         let [(first, old), (second, new)] = pair else {
-            unreachable!("windows of two");
+            panic!("windows of two");
         };
         assert_eq!(first, second, "{visits:#?}");
         let end = old.end.as_ref().expect("the old one has ended");

@@ -200,7 +200,9 @@ fn a_check_is_answered_in_json() {
         reason: "no_instance".to_owned(),
         retry_after_seconds: 2,
     });
-    for (outcome, status, verdict) in [(grant(0), 200, "admitted"), (no_instance, 503, "refused")] {
+    let available = Outcome::Available(proto::Available {});
+    for (outcome, status, verdict) in [(available, 200, "admitted"), (no_instance, 503, "refused")]
+    {
         let mut proxy = Proxy::start();
         let mut headers = authorized("/sign_in");
         headers.retain(|(name, _)| name != "upgrade");

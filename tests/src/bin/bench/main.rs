@@ -1,0 +1,113 @@
+//! Measures what Berth costs: `bench [SUITE...]`, every suite by default.
+//!
+//! A figure is a ratio, or an absolute value beside it, of one run in which all sides were measured in turn,
+//! round by round. It is printed, and written to `target/bench/<suite>.json`.
+
+mod beside;
+mod figure;
+mod upgrade;
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use berth_client::{ConnectError, SessionError};
+use berth_tests::Error;
+
+use figure::Figure;
+
+/// What can be measured.
+#[derive(Clone, Copy)]
+enum Suite {
+    Upgrade,
+}
+
+impl Suite {
+    const ALL: &[Self] = &[Self::Upgrade];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Upgrade => "upgrade",
+        }
+    }
+
+    async fn run(self) -> Result<Vec<Figure>, BenchError> {
+        match self {
+            Self::Upgrade => upgrade::run().await,
+        }
+    }
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error(transparent)]
+    World(#[from] Error),
+    #[error("a session that was to be measured: {0}")]
+    Connect(#[from] Box<ConnectError>),
+    #[error("a session that was measured: {0}")]
+    Session(#[from] SessionError),
+    #[error("Envoy's configuration has no {0}")]
+    Configuration(&'static str),
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("files: {0}")]
+    File(#[from] io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let chosen = match chosen() {
+        Ok(chosen) => chosen,
+        Err(unknown) => {
+            let names: Vec<&str> = Suite::ALL.iter().map(|suite| suite.name()).collect();
+            eprintln!(
+                "there is no suite `{unknown}`; there is {}",
+                names.join(", ")
+            );
+            return ExitCode::from(USAGE);
+        }
+    };
+    for suite in chosen {
+        let measured = suite.run().await.and_then(|figures| {
+            figure::print(&figures);
+            write(suite, &figures)
+        });
+        if let Err(error) = measured {
+            eprintln!("{}: {error}", suite.name());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The suites that the arguments name; an unknown name is the error.
+fn chosen() -> Result<Vec<Suite>, String> {
+    let named = |name: String| {
+        let suite = Suite::ALL.iter().find(|suite| suite.name() == name);
+        suite.copied().ok_or(name)
+    };
+    let chosen = env::args()
+        .skip(1)
+        .map(named)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(if chosen.is_empty() {
+        Suite::ALL.to_vec()
+    } else {
+        chosen
+    })
+}
+
+fn write(suite: Suite, figures: &[Figure]) -> Result<(), BenchError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    fs::create_dir_all(&folder)?;
+    let json = serde_json::to_string_pretty(figures)?;
+    Ok(fs::write(
+        folder.join(format!("{}.json", suite.name())),
+        json + "\n",
+    )?)
+}
+
+const USAGE: u8 = 2;

@@ -1,0 +1,146 @@
+//! What admission and placement add to an upgrade.
+
+use std::iter;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use berth_client::{Family, Target, connect};
+use berth_tests::{Ports, World};
+use tokio::time::Instant;
+
+use crate::BenchError;
+use crate::beside::Beside;
+use crate::figure::{Figure, percentile};
+
+/// The times of one side, in milliseconds: of each round, in the order in which they were taken.
+struct Side {
+    name: &'static str,
+    proxy: SocketAddr,
+    rounds: Vec<Vec<f64>>,
+}
+
+pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
+    println!(
+        "upgrade: from TCP connect to the parsed 101, a TLS connection of its own each, one after another.\n\
+         {ROUNDS} rounds of {UPGRADES} upgrades a side, sides in turn; one Envoy with --concurrency {WORKERS};\n\
+         {INSTANCES} emulated instances; settle 0, resume window 0; RS256; p99 over every {BLOCK} rounds."
+    );
+    let world = World::builder()
+        .pool("web", Family::Web, |pool| {
+            // No pause between sessions, no window. Probes are rare: they are not what is measured.
+            let pool = pool
+                .instances(INSTANCES)
+                .settle(Duration::ZERO)
+                .resume_window(Duration::ZERO);
+            pool.probe(Duration::from_secs(30), 1, 3)
+        })
+        .envoy_workers(WORKERS)
+        .envoy_log_level("warning")
+        .start()
+        .await?;
+    let mut ports = Ports::new();
+    let beside = Beside::add(&world, &mut ports).await?;
+    let side = |name, proxy| Side {
+        name,
+        proxy,
+        rounds: Vec::new(),
+    };
+    let mut sides = [
+        side("Berth", world.https()),
+        side("bare Envoy", beside.bare),
+        side("jwt_authn", beside.jwt_authn),
+    ];
+    measure(&world, &mut sides).await?;
+    let [berth, bare, jwt_authn] = &sides;
+    Ok(figures(berth, bare, jwt_authn))
+}
+
+async fn measure(world: &World, sides: &mut [Side]) -> Result<(), BenchError> {
+    for round in 0..=ROUNDS {
+        // Every upgrade is another user's: none of them is somebody's second device.
+        let requests =
+            (0..UPGRADES).map(|number| request(world, &format!("user-{round}-{number}")));
+        let requests = requests.collect::<Result<Vec<_>, _>>()?;
+        // Each side comes first as often as the others.
+        let (last, first) = sides.split_at_mut(round % sides.len());
+        for side in first.iter_mut().chain(last) {
+            let mut times = Vec::new();
+            for request in &requests {
+                times.push(upgrade(&request.clone().connect_to(side.proxy)).await?);
+            }
+            // The first round warms everything up.
+            if round > 0 {
+                side.rounds.push(times);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn request(world: &World, subject: &str) -> Result<Target, BenchError> {
+    let client = world.client("web")?.subject(subject).path("/sign_in");
+    Ok(client.target()?)
+}
+
+/// Milliseconds from the TCP connection's beginning to the parsed 101.
+async fn upgrade(target: &Target) -> Result<f64, BenchError> {
+    let start = Instant::now();
+    let session = connect(target).await.map_err(Box::new)?;
+    let took = start.elapsed();
+    session.close(NORMAL_CLOSURE, "").await?;
+    Ok(took.as_secs_f64() * 1000.0)
+}
+
+fn figures(berth: &Side, bare: &Side, jwt_authn: &Side) -> Vec<Figure> {
+    let ratio = |over: &Side, percent, block| {
+        let (ours, theirs) = (
+            berth.percentiles(percent, block),
+            over.percentiles(percent, block),
+        );
+        let ratios: Vec<f64> = iter::zip(ours, theirs)
+            .map(|(ours, theirs)| ours / theirs)
+            .collect();
+        Figure::lower(format!("p{percent}, Berth to {}", over.name), "x", &ratios)
+    };
+    let mut figures = vec![
+        ratio(bare, 50, 1).at_most(TARGET),
+        ratio(bare, 99, BLOCK),
+        ratio(jwt_authn, 50, 1),
+        ratio(jwt_authn, 99, BLOCK),
+    ];
+    for side in [berth, bare, jwt_authn] {
+        for (percent, block) in [(50, 1), (99, BLOCK)] {
+            let name = format!("p{percent}, {}", side.name);
+            figures.push(Figure::lower(
+                name,
+                " ms",
+                &side.percentiles(percent, block),
+            ));
+        }
+    }
+    figures
+}
+
+impl Side {
+    /// The percentile of every `block` rounds taken together.
+    fn percentiles(&self, percent: usize, block: usize) -> Vec<f64> {
+        let blocks = self.rounds.chunks(block).map(|rounds| {
+            let mut times = rounds.concat();
+            times.sort_by(f64::total_cmp);
+            percentile(&times, percent)
+        });
+        blocks.collect()
+    }
+}
+
+const ROUNDS: usize = 60;
+const UPGRADES: usize = 40;
+/// Rounds whose samples make one p99: of 40 it would be their maximum.
+const BLOCK: usize = 10;
+/// Enough that nobody ever waits for one.
+const INSTANCES: u8 = 64;
+const WORKERS: u16 = 1;
+/// What an upgrade through Berth may cost, as a multiple of the bare Envoy's.
+const TARGET: f64 = 1.5;
+/// RFC 6455 §7.4.1.
+const NORMAL_CLOSURE: u16 = 1000;
