@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use berth_tests::{Family, Seen, Session, World, wait_until};
+use berth_tests::{Family, Seen, World, wait_until};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::vm::{Vm, listed};
-use crate::{SOON, client, deserted, echo, lease_is, live};
+use crate::{SOON, client, deserted, echo, lease_is, live, never_two_at_once, waiting};
 
 /// What a VM says around its Acquire, which is its message number 2.
 #[derive(Clone, Copy, Debug)]
@@ -136,19 +136,6 @@ async fn acquire_is_over(world: &World, session: &str) {
     .unwrap();
 }
 
-/// Waits until such a session waits for an instance.
-async fn waiting(world: &World, is_it: impl Fn(&Session) -> bool) {
-    wait_until("an Acquire to be held", SOON, async || {
-        let sessions = world.berth().sessions().await?;
-        let held = sessions
-            .iter()
-            .any(|session| session.state == "waiting" && is_it(session));
-        Ok(Seen::when(held, format!("{sessions:?}")))
-    })
-    .await
-    .unwrap();
-}
-
 /// Waits until the control plane has nothing of anybody.
 async fn quiet(world: &World) {
     wait_until("all sessions to be over", SOON, async || {
@@ -270,7 +257,7 @@ async fn at_any_moment_of_its_upgrade() {
         lease_is(&world, name, None).await;
         deserted(&world, name).await;
     }
-    crate::never_two_at_once(&world);
+    never_two_at_once(&world);
     let mut both = [
         live(&world, "web", "alice").await,
         live(&world, "web", "bob").await,
