@@ -37,14 +37,15 @@ test: setup filter check build
     @cargo {{ test_runner }} --workspace --bins --test '*'
     @cargo test --workspace --doc --quiet
 
-# Walks one session of each client family through a real Envoy, then some refusals.
-demo: setup filter build
-    @cargo run --quiet --package berth-demo
+# Walks one session of each client family through a real Envoy, then some refusals. Files stay in .demo/.
+demo *arguments: setup filter
+    @cargo build --package berth --package berth-client --package berth-demo --bins
+    @target/debug/berth-demo {{ arguments }}
 
-# Runs every suite of measurements, or the one named. Results are also in target/bench/.
-bench *suite: setup filter
+# Runs every suite of measurements, or those named. Results are also in target/bench/.
+bench *suites: setup filter
     @cargo build --release --package berth --package berth-tests --bins
-    @BERTH_BIN='{{ justfile_directory() }}/target/release/berth' cargo run --quiet --release --package berth-tests --bin bench -- {{ suite }}
+    @target/release/bench {{ suites }}
 
 # Formats the code.
 fmt:

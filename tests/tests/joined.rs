@@ -139,6 +139,34 @@ async fn sessions_of_both_families_are_admitted_placed_and_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn it_shares_its_instances_with_envoys_that_did_not_join() {
+    let world = World::builder()
+        .web_instances(1)
+        .native_instances(1)
+        .joined_envoys(1)
+        .start()
+        .await
+        .unwrap();
+    let joined = world.envoy(1).unwrap();
+    for pool in ["web", "native"] {
+        let by_joined = || world.client(pool).unwrap().by(joined);
+        let by_other = || world.client(pool).unwrap();
+        for (first, second) in [(by_joined(), by_other()), (by_other(), by_joined())] {
+            let session = first.connect().await.unwrap();
+            let late = second.refusal().await.unwrap();
+            assert_eq!(
+                (late.status, late.reason()),
+                (503, Some("no_instance")),
+                "{pool}"
+            );
+            session.close(1000, "").await.unwrap();
+            let name = format!("{pool}-1");
+            world.berth().wait_until_free(&name, SOON).await.unwrap();
+        }
+    }
+}
+
 /// Method, path and headers.
 type Request<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
@@ -168,69 +196,3 @@ async fn ask(world: &World, method: &str, path: &str, headers: &[(&str, &str)]) 
 const DISABLED_FROM: &str = "typed_per_filter_config:";
 /// ... and ends so.
 const DISABLED_TO: &str = "disabled: true\n";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn it_shares_its_instances_with_envoys_that_did_not_join() {
-    let world = World::builder()
-        .web_instances(1)
-        .native_instances(1)
-        .joined_envoys(1)
-        .start()
-        .await
-        .unwrap();
-    let joined = world.envoy(1).unwrap();
-    let client = |pool| world.client(pool).unwrap().by(joined);
-
-    let before = client("web")
-        .without_token()
-        .path("/")
-        .verdict()
-        .await
-        .unwrap();
-    assert_eq!(
-        (before.status, before.body.as_str()),
-        (200, "not CloudXR\n")
-    );
-
-    for pool in ["web", "native"] {
-        let refused = client(pool).without_token().refusal().await.unwrap();
-        assert_eq!(
-            (refused.status, refused.reason()),
-            (401, Some("no_token")),
-            "{pool}"
-        );
-
-        let mut session = client(pool).connect().await.unwrap();
-        session.send(Message::text("hello")).await.unwrap();
-        assert_eq!(
-            session.receive_data().await.unwrap(),
-            Message::text("hello"),
-            "{pool}"
-        );
-
-        // It is the same instance that the other Envoy would give, and gives to nobody now.
-        let late = world.client(pool).unwrap().refusal().await.unwrap();
-        assert_eq!(
-            (late.status, late.reason()),
-            (503, Some("no_instance")),
-            "{pool}"
-        );
-        session.close(1000, "").await.unwrap();
-        world
-            .berth()
-            .wait_until_free(&format!("{pool}-1"), SOON)
-            .await
-            .unwrap();
-    }
-
-    let after = client("web")
-        .without_token()
-        .path("/elsewhere")
-        .verdict()
-        .await
-        .unwrap();
-    assert_eq!(
-        (after.status, after.headers.get("x-berth-reason")),
-        (200, None)
-    );
-}

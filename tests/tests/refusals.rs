@@ -146,18 +146,31 @@ async fn of_a_request_that_a_newer_one_of_its_user_displaces() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proxys_own() {
     let world = world().await;
-    let mut connection = world.raw().await.unwrap();
     let padding = "x".repeat(70_000);
-    let request =
-        format!("GET /web/sign_in HTTP/1.1\r\nhost: localhost\r\npadding: {padding}\r\n\r\n");
-    // The answer may come, and the connection end, before all of it is written.
-    let _unless_cut_off = connection.write(request.as_bytes()).await;
-    check_raw(
-        "headers of 70 kB",
-        431,
-        "headers_too_large",
-        &connection.answer(SOON).await.unwrap(),
-    );
+    let many = "a: b\r\n".repeat(101);
+    let get = "GET /web/sign_in HTTP/1.1\r\n";
+    let post = "POST /web/sign_in HTTP/1.1\r\nhost: localhost\r\n";
+    #[rustfmt::skip] // one case a line
+    let cases = [
+        ("headers of 70 kB", format!("{get}host: localhost\r\npadding: {padding}\r\n\r\n"), 431, "headers_too_large"),
+        ("101 headers", format!("{get}host: localhost\r\n{many}\r\n"), 431, "headers_too_large"),
+        ("no host", format!("{get}\r\n"), 400, "bad_request"),
+        ("a header without a name", format!("{get}host: localhost\r\n: x\r\n\r\n"), 400, "bad_request"),
+        ("an upgrade to something else", format!("{get}host: localhost\r\nconnection: upgrade\r\nupgrade: tls\r\n\r\n"), 400, "bad_request"),
+        ("HTTP/1.0", "GET /web/sign_in HTTP/1.0\r\nhost: localhost\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("HTTP/2 where HTTP/1.1 was agreed on", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("a tunnel", "CONNECT 127.0.0.10:49100 HTTP/1.1\r\nhost: 127.0.0.10:49100\r\n\r\n".to_owned(), 404, "not_found"),
+        ("a body of no length", format!("{post}content-length: -1\r\n\r\n"), 400, "bad_request"),
+        ("a body of two lengths", format!("{post}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), 400, "bad_request"),
+    ];
+    for (name, request, status, reason) in cases {
+        let mut connection = world.raw().await.unwrap();
+        // The answer may come, and the connection end, before all of it is written.
+        let _unless_cut_off = connection.write(request.as_bytes()).await;
+        let answer = connection.answer(SOON).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_raw(name, status, reason, &answer);
+    }
 
     let mut connection = world.raw().await.unwrap();
     connection

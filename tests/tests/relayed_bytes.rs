@@ -46,6 +46,64 @@ async fn every_byte_passes_in_both_directions() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_too_early_comes_after_the_101_or_not_at_all() {
+    let world = World::builder().web_instances(1).start().await.unwrap();
+    let instance = world.script_instance("web-1").await.unwrap();
+    let token = format!("Bearer {}", world.token().sign().unwrap());
+    let good = ("authorization", token.as_bytes());
+    let hidden = upgrade_request(b"/hidden", &[]);
+
+    // Admitted: it is the session's first bytes, and no request of its own.
+    let mut client = world.raw().await.unwrap();
+    let request = upgrade_request(b"/web/sign_in", &[good]);
+    client
+        .write(&[request, hidden.clone()].concat())
+        .await
+        .unwrap();
+    let (mut stream, head) = instance.request(SOON).await.unwrap();
+    assert!(!head.contains("hidden"), "before the 101: {head}");
+    stream.write_all(SWITCHING_PROTOCOLS).await.unwrap();
+    assert_eq!(client.answer(SOON).await.unwrap().status, 101);
+    let mut received = vec![0; hidden.len()];
+    let read = timeout(SOON, stream.read_exact(&mut received)).await;
+    read.unwrap().unwrap();
+    assert!(received == hidden);
+    drop((client, stream));
+    world.berth().wait_until_free("web-1", SOON).await.unwrap();
+
+    // Not admitted by the instance: nobody reads it, least of all as a request.
+    let mut client = world.raw().await.unwrap();
+    let request = upgrade_request(b"/web/sign_in", &[good]);
+    client.write(&[request, hidden].concat()).await.unwrap();
+    let refusal = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+    let mut stream = instance.answer(refusal, SOON).await.unwrap();
+    assert_eq!(client.answer(SOON).await.unwrap().status, 503);
+    let mut rest = Vec::new();
+    // A reset is as good an end as any.
+    let _end = timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_asked_for_a_verdict_can_become_a_session() {
+    let world = World::builder().web_instances(1).start().await.unwrap();
+    let token = world.token().sign().unwrap();
+    let mut client = world.raw().await.unwrap();
+    let verdict = format!("GET /web/sign_in?token={token} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let unknown = "GET /web/sign_in HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let session = upgrade_request(format!("/web/sign_in?token={token}").as_bytes(), &[]);
+    // Each waits for the answer before: an upgrade that is sent ahead of it is not what a client does.
+    for (request, status) in [(unknown, 401), (&verdict, 200), (unknown, 401)] {
+        client.write(request.as_bytes()).await.unwrap();
+        assert_eq!(client.answer(SOON).await.unwrap().status, status);
+    }
+    assert_eq!(world.instance("web-1").unwrap().requests(), 0);
+    client.write(&session).await.unwrap();
+    assert_eq!(client.answer(SOON).await.unwrap().status, 101);
+    assert_eq!(world.instance("web-1").unwrap().live(), 1);
+}
+
 /// Frames as RFC 6455 §5.2 has them, unmasked so that both directions can be sent the same, and what is no frame.
 fn streams() -> Vec<(&'static str, Vec<u8>)> {
     let frame = |first: u8, payload: &[u8]| {

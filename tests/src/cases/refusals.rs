@@ -245,7 +245,7 @@ mod tests {
             "request_timeout",
             "the proxy's own, for a request that never ends",
         ),
-        ("internal", "takes a fault of the proxy's"),
+        ("internal", "takes a proxy that has no filter it could use"),
         ("too_many", "there are no limits on rates yet"),
     ];
 

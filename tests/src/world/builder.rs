@@ -219,13 +219,13 @@ impl WorldBuilder {
         let mut ports = Ports::new();
         let (pools, instances) = self.start_instances(&mut ports).await?;
         let mut sockets = self.sockets(&mut ports)?;
-        if self.bootstrap.is_some() {
-            sockets.native = sockets.https;
-        }
         let folder = scratch.path();
         let control_plane = self
             .start_control_plane(&sockets, &pools, &keys, &certificates, folder)
             .await?;
+        if self.bootstrap.is_some() {
+            sockets.native = sockets.https;
+        }
         let mut specs = self.own_envoys(&sockets, &mut ports, folder)?;
         let fill = |template: &str, spec: &EnvoySpec| {
             filled_in(template, spec, sockets.xds_port, &certificates)

@@ -28,6 +28,9 @@ mod tests;
 
 /// The resources that make an Envoy the gateway described. Equal input gives equal bytes, and the order of
 /// listeners, pools, clusters and endpoints does not matter.
+///
+/// # Errors
+/// [`InvalidGateway`] where names or addresses are not unique, or the module's path is not text.
 pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
     gateway.check_endpoints()?;
     let mut resources = vec![(ResourceType::Extension, filter::extension(&gateway.filter)?)];

@@ -52,6 +52,9 @@ impl ResourceType {
     }
 
     /// The type a URL names.
+    ///
+    /// # Errors
+    /// [`UnknownType`] for any other than the six.
     pub fn from_type_url(url: &str) -> Result<Self, UnknownType> {
         Self::ALL
             .into_iter()
@@ -269,6 +272,9 @@ pub enum Inconsistent {
 
 impl Snapshot {
     /// The snapshot of these resources, in any order.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] names the first resource found at fault.
     pub fn new(
         all: impl IntoIterator<Item = (ResourceType, Resource)>,
     ) -> Result<Self, Inconsistent> {

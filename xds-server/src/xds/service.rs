@@ -73,9 +73,10 @@ pub struct XdsServer {
 }
 
 impl XdsServer {
-    /// A server that has nothing to say yet, streams wait for the first [`publish`](Self::publish); and what
-    /// happens on them, in order for each. A stream waits where the receiver is not read; it goes on without
-    /// where the receiver was dropped.
+    /// A server and what happens on its streams, in order for each stream. Streams are told nothing before the
+    /// first [`publish`](Self::publish).
+    ///
+    /// The receiver has to be read, or streams stand still; or dropped, and they go on without it.
     pub fn new() -> (Self, mpsc::Receiver<NodeEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         (

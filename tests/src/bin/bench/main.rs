@@ -49,6 +49,8 @@ enum BenchError {
     Connect(#[from] Box<ConnectError>),
     #[error("a session that was measured: {0}")]
     Session(#[from] SessionError),
+    #[error("{0} lets in, or refuses, whom it should not")]
+    Side(&'static str),
     #[error("Envoy's configuration has no {0}")]
     Configuration(&'static str),
     #[error("JSON: {0}")]

@@ -4,7 +4,7 @@ use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use berth_client::{Family, Target, connect};
+use berth_client::{ConnectError, Family, Target, connect};
 use berth_tests::{Ports, World};
 use tokio::time::Instant;
 
@@ -16,6 +16,8 @@ use crate::figure::{Figure, percentile};
 struct Side {
     name: &'static str,
     proxy: SocketAddr,
+    /// Whether it looks at tokens.
+    guarded: bool,
     rounds: Vec<Vec<f64>>,
 }
 
@@ -40,16 +42,14 @@ pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
         .await?;
     let mut ports = Ports::new();
     let beside = Beside::add(&world, &mut ports).await?;
-    let side = |name, proxy| Side {
-        name,
-        proxy,
-        rounds: Vec::new(),
-    };
     let mut sides = [
-        side("Berth", world.https()),
-        side("bare Envoy", beside.bare),
-        side("jwt_authn", beside.jwt_authn),
+        Side::new("Berth", world.https(), true),
+        Side::new("bare Envoy", beside.bare, false),
+        Side::new("jwt_authn", beside.jwt_authn, true),
     ];
+    for side in &sides {
+        side.check(&world).await?;
+    }
     measure(&world, &mut sides).await?;
     let [berth, bare, jwt_authn] = &sides;
     Ok(figures(berth, bare, jwt_authn))
@@ -78,7 +78,7 @@ async fn measure(world: &World, sides: &mut [Side]) -> Result<(), BenchError> {
 }
 
 fn request(world: &World, subject: &str) -> Result<Target, BenchError> {
-    let client = world.client("web")?.subject(subject).path("/sign_in");
+    let client = world.client("web")?.subject(subject).path(PATH);
     Ok(client.target()?)
 }
 
@@ -122,6 +122,33 @@ fn figures(berth: &Side, bare: &Side, jwt_authn: &Side) -> Vec<Figure> {
 }
 
 impl Side {
+    fn new(name: &'static str, proxy: SocketAddr, guarded: bool) -> Self {
+        Self {
+            name,
+            proxy,
+            guarded,
+            rounds: Vec::new(),
+        }
+    }
+
+    /// Whether it is what it says: a client without a token is let in or not.
+    async fn check(&self, world: &World) -> Result<(), BenchError> {
+        let client = world.client("web")?.without_token().path(PATH);
+        let seen = match connect(&client.target()?.connect_to(self.proxy)).await {
+            Ok(session) => session.close(NORMAL_CLOSURE, "").await.map(|_| false)?,
+            // Not 401 alone: what Berth's listener makes of another filter's refusal is 400.
+            Err(ConnectError::Refused {
+                status: 400..=499, ..
+            }) => true,
+            Err(error) => return Err(Box::new(error).into()),
+        };
+        if seen == self.guarded {
+            Ok(())
+        } else {
+            Err(BenchError::Side(self.name))
+        }
+    }
+
     /// The percentile of every `block` rounds taken together.
     fn percentiles(&self, percent: usize, block: usize) -> Vec<f64> {
         let blocks = self.rounds.chunks(block).map(|rounds| {
@@ -142,5 +169,7 @@ const INSTANCES: u8 = 64;
 const WORKERS: u16 = 1;
 /// What an upgrade through Berth may cost, as a multiple of the bare Envoy's.
 const TARGET: f64 = 1.5;
+/// Of every side: Berth's default pool of the family, and what an instance is asked for.
+const PATH: &str = "/sign_in";
 /// RFC 6455 §7.4.1.
 const NORMAL_CLOSURE: u16 = 1000;

@@ -12,6 +12,7 @@ use super::super::resource::Inconsistent;
 use super::*;
 
 mod golden;
+mod reasons;
 
 #[test]
 fn equal_input_gives_equal_bytes() {
