@@ -107,7 +107,7 @@ fn visits(world: &World, instances: &[&str], who: &str) -> Vec<(String, SessionR
     visits
 }
 
-/// No instance ever had two sessions at once, by its own records.
+/// No instance ever had two sessions at once, by their own records.
 fn never_two_at_once(world: &World) {
     for instance in world.instances() {
         let records = instance.records();
