@@ -162,13 +162,17 @@ impl Placement {
         self.effects.pop_front()
     }
 
-    /// Has the session's VM close it, at its next word.
+    /// Has the session's VM close it, at its next word. The first reason stands, but the operator's
+    /// comes before any: nobody resumes what was terminated.
     fn close(&mut self, session: &SessionId, reason: CloseReason) {
         let Some(known) = self.sessions.get(session) else {
             return;
         };
         if let Some(vm) = self.vms.get_mut(&known.acquire.origin.vm) {
-            vm.closing.entry(session.clone()).or_insert(reason);
+            let stands = vm.closing.entry(session.clone()).or_insert(reason);
+            if reason == CloseReason::Terminated {
+                *stands = reason;
+            }
         }
     }
 

@@ -415,3 +415,23 @@ fn nor_is_it_when_the_vm_says_it_otherwise() {
         assert_eq!(m.state("web-1"), "settling", "{what}");
     }
 }
+
+#[test]
+fn a_terminated_session_that_is_also_left_for_a_new_one_is_not_resumed() {
+    let mut m = Machine::new(1);
+    let first = m.granted("s1", owner("alice", Some("k")));
+    m.full("vm", &[("s1", &first)]);
+    assert_eq!(m.acquire("s2", owner("alice", Some("k"))), None);
+    m.ended("s2", None, EndCause::NotEstablished);
+    m.placement.terminate(&"s1".into());
+    let closes = m.full("vm", &[("s1", &first)]);
+    assert!(matches!(
+        closes.as_slice(),
+        [Close {
+            reason: CloseReason::Terminated,
+            ..
+        }]
+    ));
+    m.ended("s1", Some(first.fence), EndCause::Berth);
+    assert_eq!(m.state("web-1"), "settling");
+}
