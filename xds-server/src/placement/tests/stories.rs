@@ -435,3 +435,36 @@ fn a_terminated_session_that_is_also_left_for_a_new_one_is_not_resumed() {
     m.ended("s1", Some(first.fence), EndCause::Berth);
     assert_eq!(m.state("web-1"), "settling");
 }
+
+#[test]
+fn an_instance_out_of_reach_is_given_up_only_for_another() {
+    for (instances, end, left) in [
+        (1, None, "active"),
+        (2, None, "active"),
+        (1, Some(EndCause::Client), "resumable"),
+        (2, Some(EndCause::Client), "settling"),
+    ] {
+        let mut m = Machine::new(instances);
+        let first = m.granted("s1", owner("alice", None));
+        m.full("vm", &[("s1", &first)]);
+        if let Some(cause) = end {
+            m.ended("s1", Some(first.fence), cause);
+        }
+        m.placement.set_up(&"web-1".into(), false);
+        let what = format!("{instances} instances, {left}");
+        let (node, pool) = ("edge".into(), "web".into());
+        let available = m
+            .placement
+            .check(&node, &pool, &owner("alice", None))
+            .is_ok();
+        assert_eq!(available, instances == 2, "{what}");
+        let outcome = m.acquire("s2", owner("alice", None));
+        assert_eq!(is_granted(&outcome, "web-2"), instances == 2, "{what}");
+        assert_eq!(m.state("web-1"), left, "{what}");
+        if end.is_none() {
+            let origin = m.origin("vm");
+            let closes = m.full_from(origin, &[("s1", &first)], &["s2"]);
+            assert_eq!(closes.len(), instances - 1, "{what}");
+        }
+    }
+}
