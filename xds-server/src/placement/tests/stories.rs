@@ -468,3 +468,16 @@ fn an_instance_out_of_reach_is_given_up_only_for_another() {
         }
     }
 }
+
+#[test]
+fn a_vm_that_never_comes_back_is_forgotten_with_its_last_lease() {
+    let mut m = Machine::new(2);
+    let grant = m.granted("s1", owner("alice", None));
+    m.full("vm", &[("s1", &grant)]);
+    m.placement.terminate(&"s1".into());
+    m.pass(seconds(300));
+    assert_eq!(m.state("web-1"), "settling");
+    m.pass(seconds(600));
+    assert!(m.placement.vms.is_empty());
+    assert_eq!(m.placement.next_timeout(), None);
+}
