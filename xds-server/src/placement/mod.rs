@@ -136,7 +136,11 @@ impl Placement {
 
     /// Says which instances a proxy can be sent to, in place of what was said before.
     pub fn set_reach(&mut self, node: NodeId, instances: HashSet<InstanceName>) {
-        self.reach.insert(node, instances);
+        if instances.is_empty() {
+            self.reach.remove(&node);
+        } else {
+            self.reach.insert(node, instances);
+        }
     }
 
     /// Forgets a proxy: nothing can be granted to it.
