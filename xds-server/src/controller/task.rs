@@ -132,8 +132,11 @@ impl Task {
             }
             Event::Sync(sync, reply) => answer_to(reply, placement.sync(now, sync)),
             Event::Terminate(session, reply) => {
-                info!(%session, "the operator terminates the session");
-                answer_to(reply, placement.terminate(&session));
+                let known = placement.terminate(&session);
+                if known {
+                    info!(%session, "the operator terminates the session");
+                }
+                answer_to(reply, known);
             }
         }
     }
