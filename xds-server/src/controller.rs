@@ -78,7 +78,7 @@ impl Controller {
         (Self { events }, receiver)
     }
 
-    /// Asks for an instance; waits for as long as the pool holds requests.
+    /// Asks for an instance; waits for the user's own for as long as the pool holds requests.
     ///
     /// # Errors
     /// [`Gone`].
