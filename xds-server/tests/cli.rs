@@ -197,6 +197,14 @@ fn a_bad_log_filter_is_refused() {
     let run = berth(folder.path(), &["serve", "--log-filter", "berth=loud"]);
     assert_eq!(run.code, Some(64), "{run:?}");
     assert!(run.stderr.starts_with("`berth=loud` is not a log filter: "));
+    // An empty one would log nothing but errors, and not say so.
+    let run: Run = command(folder.path(), &["serve"])
+        .env("RUST_LOG", "")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, Some(64), "{run:?}");
+    assert!(run.stderr.contains("--log-filter"), "{run:?}");
 }
 
 #[test]

@@ -68,7 +68,13 @@ pub(super) struct ServeCommand {
     #[arg(long, value_enum, env = "BERTH_LOG_FORMAT")]
     log_format: Option<LogFormat>,
     /// What is logged: a level, or levels by module such as `info,berth::probes=debug`
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "RUST_LOG",
+        default_value = "info",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     log_filter: String,
 }
 
