@@ -481,3 +481,24 @@ fn a_vm_that_never_comes_back_is_forgotten_with_its_last_lease() {
     assert!(m.placement.vms.is_empty());
     assert_eq!(m.placement.next_timeout(), None);
 }
+
+#[test]
+fn an_end_hinted_and_then_stated_is_not_late() {
+    let mut m = Machine::new(1);
+    let grant = m.granted("s1", owner("alice", None));
+    m.full("vm", &[("s1", &grant)]);
+    m.ended("s1", Some(grant.fence), EndCause::Client);
+    let sync = Sync {
+        origin: m.origin("vm"),
+        sessions: Some(Vec::new()),
+        ended: vec![ReportedEnd {
+            session: "s1".into(),
+            fence: Some(grant.fence),
+            cause: EndCause::Client,
+        }],
+    };
+    m.placement.sync(m.now, sync);
+    assert_eq!(m.placement.counts().late, 0);
+    m.ended("s9", None, EndCause::Client);
+    assert_eq!(m.placement.counts().late, 1);
+}
