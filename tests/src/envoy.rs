@@ -158,7 +158,7 @@ impl Envoy {
         self.admin.json("/config_dump?include_eds").await
     }
 
-    /// Sets how much one of its components, such as `wasm`, logs from now on.
+    /// Sets how much one of its components, such as `wasm`, logs from now on; `level` stands for all of them.
     ///
     /// # Errors
     /// [`Error::Http`], and [`Error::Status`] when it has no such component or level.

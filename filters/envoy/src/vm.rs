@@ -184,6 +184,16 @@ impl Stream {
     const fn held_until(&self) -> Uptime {
         self.opened_at.saturating_add(self.opening.hold)
     }
+
+    /// Whether it has waited long enough. An Acquire under way is waited for a margin longer than its own timeout: then
+    /// its answer went with the root that asked, which is deleted when the streams of its configuration are gone.
+    fn is_overdue(&self, now: Uptime) -> bool {
+        let margin = match self.call {
+            Some(_) => ANSWER_MARGIN * 2,
+            None => Duration::ZERO,
+        };
+        matches!(self.phase, Phase::Pending) && now >= self.held_until() + margin
+    }
 }
 
 impl Vm {
@@ -364,14 +374,15 @@ impl Vm {
 
     /// A root that ticks every `period` has ticked.
     pub(crate) fn tick(&mut self, now: Uptime, period: Duration) -> Due {
-        let waiting = self
-            .streams
-            .iter()
-            .filter(|(_, stream)| stream.is_waiting());
-        let (overdue, acquires): (Vec<_>, Vec<_>) =
-            waiting.partition(|(_, stream)| now >= stream.held_until());
-        let acquires = acquires.into_iter().map(|(context, _)| *context).collect();
-        let overdue: Vec<ContextId> = overdue.into_iter().map(|(context, _)| *context).collect();
+        let mut overdue = Vec::new();
+        let mut acquires = Vec::new();
+        for (context, stream) in &self.streams {
+            if stream.is_overdue(now) {
+                overdue.push(*context);
+            } else if stream.is_waiting() {
+                acquires.push(*context);
+            }
+        }
         Due {
             acts: overdue
                 .into_iter()

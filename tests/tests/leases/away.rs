@@ -5,8 +5,11 @@ use std::time::Duration;
 use berth_client::{Response, Session};
 use berth_tests::{Attempt, Family, Lease, WhenAway, World};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::{SOON, client, deserted, echo, lease_is, live, never_two_at_once, no_instance, visits};
+use crate::{
+    SOON, client, deserted, echo, lease_is, live, never_two_at_once, no_instance, visits, waiting,
+};
 
 const INSTANCES: [&str; 3] = ["web-1", "web-2", "web-3"];
 
@@ -132,16 +135,29 @@ async fn new_requests_are_refused_if_the_operator_wants_that() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_promptly_when_asked_and_sessions_live_on() {
     let (world, mut sessions) = two_of_three(WhenAway::Wait).await;
-    let asked = tokio::time::Instant::now();
-    let ended = world.berth().stop().await.unwrap().unwrap();
-    assert!(ended.success(), "{ended}");
-    assert!(asked.elapsed() < SOON / 4, "{:?}", asked.elapsed());
+    ends_promptly(&world).await;
     for session in &mut sessions {
         echo(session, "while it is away").await;
     }
     world.berth().restart().await.unwrap();
-    world.settled().await.unwrap();
-    for session in &mut sessions {
+
+    // It learns, and so holds what is asked. Whoever is held is held by the next one, too.
+    let carol = client(&world, "web", "carol");
+    let carol = tokio::spawn(async move { carol.connect().await });
+    waiting(&world, |waiting| waiting.subject == "carol").await;
+    ends_promptly(&world).await;
+    world.berth().restart().await.unwrap();
+    let mut carol = carol.await.unwrap().unwrap();
+    for session in sessions.iter_mut().chain([&mut carol]) {
         echo(session, "afterwards").await;
     }
+    never_two_at_once(&world);
+}
+
+/// Asks the control plane to end, which it does in order and without waiting for anybody.
+async fn ends_promptly(world: &World) {
+    let asked = Instant::now();
+    let ended = world.berth().stop().await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+    assert!(asked.elapsed() < SOON / 4, "{:?}", asked.elapsed());
 }

@@ -71,6 +71,19 @@ async fn lease_is(world: &World, instance: &str, state: Option<&str>) -> Instanc
     .unwrap()
 }
 
+/// Waits until such a session waits for an instance.
+async fn waiting(world: &World, is_it: impl Fn(&berth_tests::Session) -> bool) {
+    wait_until("an Acquire to be held", SOON, async || {
+        let sessions = world.berth().sessions().await?;
+        let held = sessions
+            .iter()
+            .any(|session| session.state == "waiting" && is_it(session));
+        Ok(Seen::when(held, format!("{sessions:?}")))
+    })
+    .await
+    .unwrap();
+}
+
 /// Waits until nobody is connected to an instance.
 async fn deserted(world: &World, instance: &str) {
     let instance = world.instance(instance).unwrap();
@@ -94,7 +107,7 @@ fn visits(world: &World, instances: &[&str], who: &str) -> Vec<(String, SessionR
     visits
 }
 
-/// No instance ever had two sessions at once, by its own records.
+/// No instance ever had two sessions at once, by their own records.
 fn never_two_at_once(world: &World) {
     for instance in world.instances() {
         let records = instance.records();

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use berth_tests::{Family, Seen, Session, World, wait_until};
+use berth_proto::session::v1::Grant;
+use berth_tests::{Family, Seen, World, wait_until};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::vm::{Vm, listed};
-use crate::{SOON, client, deserted, echo, lease_is, live};
+use crate::{SOON, client, deserted, echo, lease_is, live, never_two_at_once, waiting};
 
 /// What a VM says around its Acquire, which is its message number 2.
 #[derive(Clone, Copy, Debug)]
@@ -73,80 +74,63 @@ async fn by_the_numbers_of_the_messages_and_not_by_their_arrival() {
 }
 
 async fn comes(world: &World, word: Word, arrival: Arrival) {
-    let (vm_name, subject) = (format!("{word:?}-{arrival:?}"), "alice");
-    let session = format!("session-{vm_name}");
-    let vm = Vm::new(world, &vm_name).await;
-    let granted = match arrival {
+    let (case, subject) = (format!("{word:?}-{arrival:?}"), "alice");
+    let session = format!("session-{case}");
+    let vm = Vm::new(world, &case).await;
+    let answer = match arrival {
         Arrival::BeforeTheAcquire => {
             word.say(&vm, &session, subject).await;
             vm.acquire(2, &session, subject).await
         }
-        Arrival::WhileItIsHeld => {
-            // It waits for the end of its user's other session.
-            let (other, first) = (Vm::new(world, &format!("{vm_name}-other")).await, "first");
-            let first = format!("{first}-{vm_name}");
-            let held_by = other.acquire(1, &first, subject).await.unwrap();
-            other
-                .full(2, vec![listed(&first, subject, Some(&held_by))])
-                .await;
-            let (asking, asked) = (vm.clone(), session.clone());
-            let acquire = tokio::spawn(async move { asking.acquire(2, &asked, subject).await });
-            waiting(world, |waiting| waiting.id == session).await;
-            word.say(&vm, &session, subject).await;
-            let answered_at_once = timeout(Duration::from_secs(2), async {
-                if word.ends_the_session() {
-                    acquire_is_over(world, &session).await;
-                }
-            });
-            answered_at_once.await.unwrap();
-            other.full(3, Vec::new()).await;
-            acquire.await.unwrap()
-        }
+        Arrival::WhileItIsHeld => said_while_held(world, word, &vm, &session, subject).await,
         Arrival::AfterTheGrant => {
-            let granted = vm.acquire(2, &session, subject).await;
-            assert!(granted.is_ok(), "{granted:?}");
+            let answer = vm.acquire(2, &session, subject).await;
+            assert!(answer.is_ok(), "{case}: {answer:?}");
             word.say(&vm, &session, subject).await;
-            granted
+            answer
         }
     };
-    let case = format!("{word:?} {arrival:?}: {granted:?}");
+    let lease = world.berth().instance("web-1").await.unwrap().lease;
     if word.ends_the_session() {
         if !matches!(arrival, Arrival::AfterTheGrant) {
-            assert_eq!(granted.unwrap_err(), "cancelled", "{case}");
+            assert_eq!(answer.unwrap_err(), "cancelled", "{case}");
         }
-        let lease = world.berth().instance("web-1").await.unwrap().lease;
         assert!(lease.is_none(), "{case}: {lease:?}");
     } else {
-        assert!(granted.is_ok(), "{case}");
-        let lease = world.berth().instance("web-1").await.unwrap().lease;
+        assert!(answer.is_ok(), "{case}: {answer:?}");
         assert_eq!(lease.unwrap().session, session, "{case}");
         vm.full(4, Vec::new()).await;
     }
     lease_is(world, "web-1", None).await;
 }
 
-/// Waits until nothing of the session is left.
-async fn acquire_is_over(world: &World, session: &str) {
-    wait_until(format!("{session} to be forgotten"), SOON, async || {
-        let sessions = world.berth().sessions().await?;
-        let known = sessions.iter().any(|known| known.id == session);
-        Ok(Seen::when(!known, format!("{sessions:?}")))
-    })
-    .await
-    .unwrap();
-}
+/// Has the Acquire wait for the end of its user's other session, which another VM has.
+async fn said_while_held(
+    world: &World,
+    word: Word,
+    vm: &Vm,
+    session: &str,
+    subject: &str,
+) -> Result<Grant, String> {
+    let other = Vm::new(world, &format!("other-{session}")).await;
+    let first = format!("first-{session}");
+    let grant = other.acquire(1, &first, subject).await.unwrap();
+    let live = vec![listed(&first, subject, Some(&grant))];
+    other.full(2, live).await;
 
-/// Waits until such a session waits for an instance.
-async fn waiting(world: &World, is_it: impl Fn(&Session) -> bool) {
-    wait_until("an Acquire to be held", SOON, async || {
-        let sessions = world.berth().sessions().await?;
-        let held = sessions
-            .iter()
-            .any(|session| session.state == "waiting" && is_it(session));
-        Ok(Seen::when(held, format!("{sessions:?}")))
-    })
-    .await
-    .unwrap();
+    let (asking, asked, asks) = (vm.clone(), session.to_owned(), subject.to_owned());
+    let acquire = tokio::spawn(async move { asking.acquire(2, &asked, &asks).await });
+    waiting(world, |waiting| waiting.id == session).await;
+    word.say(vm, session, subject).await;
+    if word.ends_the_session() {
+        // Answered before there is anything to give.
+        let answer = acquire.await.unwrap();
+        other.full(3, Vec::new()).await;
+        answer
+    } else {
+        other.full(3, Vec::new()).await;
+        acquire.await.unwrap()
+    }
 }
 
 /// Waits until the control plane has nothing of anybody.
@@ -270,7 +254,7 @@ async fn at_any_moment_of_its_upgrade() {
         lease_is(&world, name, None).await;
         deserted(&world, name).await;
     }
-    crate::never_two_at_once(&world);
+    never_two_at_once(&world);
     let mut both = [
         live(&world, "web", "alice").await,
         live(&world, "web", "bob").await,

@@ -106,3 +106,32 @@ async fn a_restarted_envoy_does_not_speak_for_the_sessions_of_the_old_one() {
     echo(&mut carol, "hello").await;
     never_two_at_once(&world);
 }
+
+/// Stopped for longer than it waits for a silent proxy: it is the one that did not listen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_control_plane_takes_its_own_deafness_for_nobodys_silence() {
+    let world = World::builder()
+        .pool("web", Family::Web, |pool| {
+            pool.orphan_after(Duration::from_secs(4))
+                .hold(Duration::from_secs(6))
+        })
+        .start()
+        .await
+        .unwrap();
+    let mut alice = live(&world, "web", "alice").await;
+    let lease = world.berth().instance("web-1").await.unwrap().lease;
+    world.berth().pause().unwrap();
+    // A request is held in vain for longer than an orphan is kept.
+    let refusal = client(&world, "web", "bob").refusal().await.unwrap();
+    assert_eq!(refusal.reason(), Some("control_plane_away"), "{refusal:?}");
+    let crowd = Crowd::gather(&world, "web", 2, no_instance);
+    echo(&mut alice, "while it is stopped").await;
+    world.berth().resume().unwrap();
+
+    crowd.refused_again(6).await;
+    assert_eq!(crowd.disperse().await.len(), 0);
+    assert_eq!(lease_is(&world, "web-1", Some("active")).await.lease, lease);
+    echo(&mut alice, "afterwards").await;
+    assert_eq!(metric(&world, "berth_orphans_released_total").await, 0.0);
+    never_two_at_once(&world);
+}

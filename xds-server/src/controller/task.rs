@@ -10,12 +10,12 @@ use tokio::time::sleep_until;
 use tracing::{info, warn};
 
 use super::{Controller, Event, InstanceStatus, Placed, Reply};
-use crate::clock::Clock;
+use crate::clock::{AttendedClock, Clock};
 use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health};
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{
     Change, Effect, Grant, InstanceName, Outcome, Placement, PoolName, Refusal, RequestId,
-    SessionId,
+    SessionId, Time,
 };
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
@@ -53,6 +53,7 @@ pub struct Parts {
 pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), InvalidGateway> {
     let (controller, events) = Controller::channel();
     let mut task = Task {
+        clock: AttendedClock::new(parts.clock),
         parts,
         events,
         addresses: HashMap::new(),
@@ -67,6 +68,7 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), Inval
 }
 
 struct Task {
+    clock: AttendedClock,
     parts: Parts,
     events: mpsc::Receiver<Event>,
     /// Where each instance is, as proxies are told.
@@ -85,7 +87,7 @@ impl Task {
             let timeout = self.parts.placement.next_timeout();
             let due = async {
                 match timeout {
-                    Some(at) => sleep_until(self.parts.clock.at(at).into()).await,
+                    Some(at) => sleep_until(self.clock.at(at).into()).await,
                     None => std::future::pending().await,
                 }
             };
@@ -101,15 +103,19 @@ impl Task {
                 }
                 () = due => {}
             }
-            let now = self.parts.clock.now();
+            let now = self.now();
             self.parts.placement.advance(now);
             self.carry_out();
             self.publish_changes();
         }
     }
 
+    fn now(&mut self) -> Time {
+        self.clock.now(self.parts.placement.next_timeout())
+    }
+
     fn handle(&mut self, event: Event) {
-        let now = self.parts.clock.now();
+        let now = self.now();
         let placement = &mut self.parts.placement;
         match event {
             Event::Acquire(acquire, reply) => {
@@ -130,8 +136,8 @@ impl Task {
                 });
                 answer_to(reply, done);
             }
-            Event::Instances(reply) => answer_to(reply, self.instances()),
-            Event::Metrics(reply) => answer_to(reply, self.metrics()),
+            Event::Instances(reply) => answer_to(reply, self.instances(now)),
+            Event::Metrics(reply) => answer_to(reply, self.metrics(now)),
             Event::Sessions(reply) => {
                 let mut sessions: Vec<_> = placement.sessions(now).collect();
                 sessions.sort_by(|a, b| a.session.cmp(&b.session));
@@ -190,7 +196,7 @@ impl Task {
     }
 
     fn handle_probe(&mut self, result: &ProbeResult) {
-        let now = self.parts.clock.now();
+        let now = self.now();
         let (instance, outcome) = (&result.instance, &result.result);
         let change = self
             .parts
@@ -304,8 +310,7 @@ impl Task {
         })
     }
 
-    fn instances(&self) -> Vec<InstanceStatus> {
-        let now = self.parts.clock.now();
+    fn instances(&self, now: Time) -> Vec<InstanceStatus> {
         let mut instances: Vec<_> = self
             .parts
             .placement
@@ -324,11 +329,10 @@ impl Task {
         instances
     }
 
-    fn metrics(&self) -> String {
-        let now = self.parts.clock.now();
+    fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
             counts: self.parts.placement.counts(),
-            instances: self.instances(),
+            instances: self.instances(now),
             learning: self.parts.placement.is_learning(),
             nodes: self.reach.connected(),
             waiting: self

@@ -117,3 +117,11 @@ fn a_stream_without_a_configuration_is_refused() {
     assert_eq!(refusal(&proxy.reply(STREAM)), (500, "internal", None));
     proxy.end(STREAM, 0);
 }
+
+#[test]
+fn the_readmes_configuration_is_taken() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```json\n").unwrap();
+    let (json, _) = rest.split_once("```").unwrap();
+    assert_eq!(configure(json, Some(1)), (true, vec![]));
+}

@@ -236,6 +236,24 @@ fn an_acquire_is_sent_again_under_a_new_number_until_the_hold_is_over() {
 }
 
 #[test]
+fn an_acquire_whose_answer_got_lost_is_given_up() {
+    // A root that is deleted takes the answers to its calls along.
+    for opening in [opening("s"), check("s")] {
+        let mut vm = vm_with(opening, Reached::Asking);
+        let lost = START + HOLD + ANSWER_MARGIN * 2;
+        let due = vm.tick(lost - Duration::from_millis(1), TICK);
+        assert_eq!((due.acts, due.acquires), (vec![], vec![]));
+        let due = vm.tick(lost, TICK);
+        let refused = refusal(Reason::ControlPlaneAway, Some(1));
+        assert_eq!((due.acts, due.acquires), (Vec::from_iter(refused), vec![]));
+        assert_eq!(vm.tick(lost + TICK, TICK).acts, vec![]);
+        // It ends as any other that was refused, and nobody waits for the call any more.
+        vm.end(CONTEXT, Cause::Client);
+        assert_eq!(vm.take_call(TOKEN), None);
+    }
+}
+
+#[test]
 fn a_grant_that_comes_too_late_is_named_by_the_end() {
     let mut vm = vm(Reached::Asking);
     vm.server_lists_sessions = true;
