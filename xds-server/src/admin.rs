@@ -1,7 +1,8 @@
 //! The admin API: what the CLI asks, health, and Prometheus' metrics. JSON over HTTP, on loopback.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,7 +21,20 @@ pub fn router(controller: Controller) -> Router {
         .route("/v1/instances/{name}/undrain", post(undrain))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{id}/terminate", post(terminate))
+        .layer(middleware::from_fn(no_web_pages))
         .with_state(controller)
+}
+
+/// A browser on this machine reaches loopback too, and sends what any web page has it send. Whatever
+/// is not a GET or HEAD then carries `Origin` (Fetch standard, "`Origin` header"), which the programs
+/// that have business here leave out. The answer to a GET is kept from the page by the browser.
+async fn no_web_pages(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        let error = "web pages have no business here: leave the header `origin` out";
+        let body = Json(json!({"error": error}));
+        return (StatusCode::FORBIDDEN, body).into_response();
+    }
+    next.run(request).await
 }
 
 async fn metrics(State(controller): State<Controller>) -> Result<Response, Gone> {
@@ -119,5 +133,37 @@ impl IntoResponse for Gone {
     fn into_response(self) -> Response {
         let body = Json(json!({"error": self.to_string()}));
         (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn web_pages_are_refused() {
+        // Nobody listens to this controller: what gets past the door is answered 503.
+        let (controller, _) = Controller::channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async { axum::serve(listener, router(controller)).await });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        for path in ["/v1/instances/gpu-1/drain", "/v1/sessions/s-1/terminate"] {
+            for (origin, expected) in [
+                (None, StatusCode::SERVICE_UNAVAILABLE),
+                (Some("http://a.example"), StatusCode::FORBIDDEN),
+                (Some("null"), StatusCode::FORBIDDEN),
+            ] {
+                let mut request = client.post(format!("{url}{path}"));
+                if let Some(origin) = origin {
+                    request = request.header(header::ORIGIN, origin);
+                }
+                let response = request.send().await.unwrap();
+                assert_eq!(response.status(), expected, "{path} from {origin:?}");
+            }
+        }
+        server.abort();
     }
 }

@@ -56,7 +56,7 @@ pub struct InstanceStatus {
 type Reply<T> = oneshot::Sender<T>;
 
 #[derive(Debug)]
-enum Event {
+pub(crate) enum Event {
     Acquire(Acquire, Reply<Result<Placed, Refusal>>),
     Check(NodeId, PoolName, Owner, Reply<Result<(), Refusal>>),
     Drain(
@@ -73,12 +73,12 @@ enum Event {
 
 impl Controller {
     /// A controller and what its task listens to.
-    fn channel() -> (Self, mpsc::Receiver<Event>) {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         (Self { events }, receiver)
     }
 
-    /// Asks for an instance; waits for as long as the pool holds requests.
+    /// Asks for an instance; waits for the user's own for as long as the pool holds requests.
     ///
     /// # Errors
     /// [`Gone`].

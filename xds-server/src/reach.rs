@@ -71,9 +71,11 @@ impl Reach {
         self.nodes.values().filter(open).count()
     }
 
-    /// A node whose last stream is gone keeps what it has acknowledged, for its proxy does.
+    /// A node whose last stream is gone keeps what it has acknowledged, for its proxy does. A stream
+    /// that said nothing leaves nothing: a proxy in trouble opens one after the other.
     fn disconnected(&mut self, node: &str, id: StreamId) {
-        let Some(streams) = self.nodes.get_mut(&NodeId::from(node)) else {
+        let node = NodeId::from(node);
+        let Some(streams) = self.nodes.get_mut(&node) else {
             return;
         };
         if streams
@@ -84,6 +86,10 @@ impl Reach {
         }
         for stream in streams.iter_mut().filter(|stream| stream.id == id) {
             stream.connected = false;
+        }
+        streams.retain(|stream| stream.connected || stream.clusters.is_some());
+        if streams.is_empty() {
+            self.nodes.remove(&node);
         }
     }
 
@@ -169,6 +175,34 @@ mod tests {
         let mut names: Vec<_> = reached.iter().map(ToString::to_string).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn streams_that_said_nothing_are_not_kept() {
+        let mut reach = Reach::default();
+        reach.handle(&connected(1));
+        reach.handle(&acknowledged(
+            1,
+            "web",
+            &[("web-1", EndpointHealth::Healthy)],
+        ));
+        reach.handle(&disconnected(1));
+        for stream in 2..100 {
+            reach.handle(&connected(stream));
+            reach.handle(&disconnected(stream));
+        }
+        assert_eq!(reached(&reach), ["web-1"]);
+        assert_eq!(reach.nodes.get(&"edge".into()).map(Vec::len), Some(1));
+        for stream in 100..200 {
+            let node = format!("scanner-{stream}");
+            let stream = StreamId(stream);
+            reach.handle(&NodeEvent::Connected {
+                node: node.clone(),
+                stream,
+            });
+            reach.handle(&NodeEvent::Disconnected { node, stream });
+        }
+        assert_eq!(reach.nodes.len(), 1);
     }
 
     #[test]

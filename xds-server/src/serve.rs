@@ -50,6 +50,9 @@ pub enum ServeError {
     /// The admin server broke, or signals cannot be had.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The task that places sessions broke: nothing can be placed any more.
+    #[error("the controller ended: {0}")]
+    Controller(#[from] tokio::task::JoinError),
     /// The filter's configuration cannot be written as JSON.
     #[error("the filter's configuration: {0}")]
     FilterConfiguration(#[from] serde_json::Error),
@@ -81,7 +84,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         probes: results,
         xds,
     })?;
-    tokio::spawn(task);
+    let task = tokio::spawn(task);
 
     let (stop, stopping) = watch::channel(false);
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
@@ -109,6 +112,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     tokio::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return outcome.map(|((), ())| ()),
+        // It ends after the servers, unless it breaks: then a new process is better than this one.
+        ended = task => return Ok(ended?),
         told = told_to_stop() => info!(signal = told?, "stopping; live sessions go on"),
     }
     drop(probes);

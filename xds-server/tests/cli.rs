@@ -197,6 +197,14 @@ fn a_bad_log_filter_is_refused() {
     let run = berth(folder.path(), &["serve", "--log-filter", "berth=loud"]);
     assert_eq!(run.code, Some(64), "{run:?}");
     assert!(run.stderr.starts_with("`berth=loud` is not a log filter: "));
+    // An empty one would log nothing but errors, and not say so.
+    let run: Run = command(folder.path(), &["serve"])
+        .env("RUST_LOG", "")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, Some(64), "{run:?}");
+    assert!(run.stderr.contains("--log-filter"), "{run:?}");
 }
 
 #[test]
@@ -205,6 +213,38 @@ fn a_bootstrap_names_the_envoy() {
     let arguments = ["bootstrap", "--node-id", "edge-2", "--admin-port", "9901"];
     let yaml = printed(folder.path(), &arguments);
     assert!(yaml.contains("edge-2"), "{yaml}");
+    let run = berth(folder.path(), &["bootstrap", "--node-id", ""]);
+    assert_eq!(run.code, Some(64), "{run:?}");
+}
+
+#[test]
+fn a_bootstrap_names_an_address_that_can_be_connected_to() {
+    let folder = configured();
+    let path = folder.path().join("berth.yaml");
+    let example = fs::read_to_string(&path).unwrap();
+    for (listen, arguments, expected) in [
+        (
+            "127.0.0.1:18000",
+            &[][..],
+            r#""127.0.0.1", port_value: 18000"#,
+        ),
+        ("10.0.0.5:18000", &[], r#""10.0.0.5", port_value: 18000"#),
+        ("0.0.0.0:18000", &[], r#""127.0.0.1", port_value: 18000"#),
+        ("\"[::]:18000\"", &[], r#""::1", port_value: 18000"#),
+        (
+            "0.0.0.0:18000",
+            &["--control-plane", "10.0.0.5:9"],
+            r#""10.0.0.5", port_value: 9"#,
+        ),
+    ] {
+        let xds = format!("listen: {listen}\n  allow_plaintext: true");
+        let text = example
+            .replace("listen: 127.0.0.1:18000 # the default", &xds)
+            .replacen("  allow_plaintext: false # the default\n", "", 1);
+        fs::write(&path, text).unwrap();
+        let yaml = printed(folder.path(), &[&["bootstrap"], arguments].concat());
+        assert!(yaml.contains(expected), "{listen}: {yaml}");
+    }
 }
 
 #[test]

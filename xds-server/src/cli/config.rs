@@ -3,12 +3,12 @@
 use std::{
     fmt::Write,
     io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
     path::PathBuf,
 };
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
     config::{Config, ConfigError},
@@ -68,7 +68,13 @@ pub(super) struct ServeCommand {
     #[arg(long, value_enum, env = "BERTH_LOG_FORMAT")]
     log_format: Option<LogFormat>,
     /// What is logged: a level, or levels by module such as `info,berth::probes=debug`
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "RUST_LOG",
+        default_value = "info",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     log_filter: String,
 }
 
@@ -110,17 +116,22 @@ impl CheckCommand {
 Examples:
   berth bootstrap --config berth.yaml > envoy.yaml && envoy -c envoy.yaml
   berth bootstrap --node-id edge-2 --admin-port 9901 > edge-2.yaml
+  berth bootstrap --node-id edge-3 --control-plane 10.0.0.5:18000 > edge-3.yaml
+      for an Envoy on another host
 
 Each Envoy needs a node id of its own.")]
 pub(super) struct BootstrapCommand {
     #[command(flatten)]
     file: ConfigFile,
     /// Names this Envoy to the control plane; unique among the running ones
-    #[arg(long, value_name = "ID", default_value = "envoy")]
+    #[arg(long, value_name = "ID", default_value = "envoy", value_parser = NonEmptyStringValueParser::new())]
     node_id: String,
     /// The port of Envoy's own admin interface, on 127.0.0.1 [default: it has none]
     #[arg(long, value_name = "PORT")]
     admin_port: Option<NonZeroU16>,
+    /// Where this Envoy reaches the control plane [default: `xds.listen`, or this host if that is every address]
+    #[arg(long, value_name = "IP:PORT")]
+    control_plane: Option<SocketAddr>,
 }
 
 impl BootstrapCommand {
@@ -131,9 +142,19 @@ impl BootstrapCommand {
             node_id: self.node_id,
             cluster: CLUSTER.to_owned(),
             admin: self.admin_port.map(admin),
-            control_plane: config.xds,
+            control_plane: self.control_plane.unwrap_or_else(|| reachable(config.xds)),
         }))
     }
+}
+
+/// "Every address" is where one listens, not where one connects to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 /// The group of Envoys that one control plane configures: all the same, so one name does.

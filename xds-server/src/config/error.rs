@@ -54,6 +54,9 @@ pub enum Fault {
     /// Nothing at all.
     #[error("the file is empty: begin with berth.example.yaml")]
     NoDocument,
+    /// A second document after the first.
+    #[error("another document begins here: keep one of them, and put the other into its own file")]
+    SecondDocument,
     /// A field that means nothing.
     #[error("is not a field of the configuration: here go {}", expected.join(", "))]
     UnknownField {

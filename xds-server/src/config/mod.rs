@@ -84,7 +84,7 @@ pub struct Filter {
 /// What new requests meet while the control plane does not answer. Never a placement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenControlPlaneAway {
-    /// They are held as long as a full pool would hold them.
+    /// They are held for the longest `hold` of all pools.
     Wait,
     /// They are refused at once.
     Refuse,

@@ -59,6 +59,23 @@ fn every_mistake_is_named_with_its_place_and_remedy() {
 }
 
 #[test]
+fn a_second_document_is_one_too_many() {
+    let Err(problems) = parse(&format!("{GOOD}---\na: b\n")) else {
+        panic!("it was taken");
+    };
+    let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let [found] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(
+        found.ends_with(
+            ": another document begins here: keep one of them, and put the other into its own file"
+        ),
+        "{found}"
+    );
+}
+
+#[test]
 fn what_is_no_mapping_is_no_configuration() {
     for (text, expected) in [
         ("", "1:1: the file is empty: begin with berth.example.yaml"),

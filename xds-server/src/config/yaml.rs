@@ -53,6 +53,7 @@ fn shape(field: FieldPath, error: &Error) -> Problem {
     let position = error.location().and_then(Position::new);
     let (field, fault) = match error {
         Error::Eof { .. } => (field, Fault::NoDocument),
+        Error::MultipleDocuments { .. } => (field, Fault::SecondDocument),
         // The path ends at the unknown field already.
         Error::SerdeUnknownField { expected, .. } => {
             let expected = expected.clone();

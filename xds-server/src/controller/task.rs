@@ -61,6 +61,7 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), Inval
         reach: Reach::default(),
         replies: HashMap::new(),
         requests: 0,
+        unpublished: false,
     };
     task.publish()?;
     Ok((controller, task.run()))
@@ -76,6 +77,8 @@ struct Task {
     reach: Reach,
     replies: HashMap<RequestId, Reply<Result<Placed, Refusal>>>,
     requests: u64,
+    /// The fleet has changed since proxies were told of it.
+    unpublished: bool,
 }
 
 impl Task {
@@ -94,12 +97,16 @@ impl Task {
                     None => return,
                 },
                 Some(event) = self.parts.nodes.recv() => self.handle_node(&event),
-                Some(result) = self.parts.probes.recv() => self.handle_probe(&result),
+                Some(result) = self.parts.probes.recv() => {
+                    self.handle_probe(&result);
+                    self.handle_more_probes();
+                }
                 () = due => {}
             }
             let now = self.now();
             self.parts.placement.advance(now);
             self.carry_out();
+            self.publish_changes();
         }
     }
 
@@ -138,8 +145,11 @@ impl Task {
             }
             Event::Sync(sync, reply) => answer_to(reply, placement.sync(now, sync)),
             Event::Terminate(session, reply) => {
-                info!(%session, "the operator terminates the session");
-                answer_to(reply, placement.terminate(&session));
+                let known = placement.terminate(&session);
+                if known {
+                    info!(%session, "the operator terminates the session");
+                }
+                answer_to(reply, known);
             }
         }
     }
@@ -174,6 +184,17 @@ impl Task {
         }
     }
 
+    /// Those that have come as well: proxies are told of all that changed at once, for to tell them
+    /// costs as much for one instance as for all.
+    fn handle_more_probes(&mut self) {
+        for _ in 0..MORE_PROBES {
+            let Ok(result) = self.parts.probes.try_recv() else {
+                return;
+            };
+            self.handle_probe(&result);
+        }
+    }
+
     fn handle_probe(&mut self, result: &ProbeResult) {
         let now = self.now();
         let (instance, outcome) = (&result.instance, &result.result);
@@ -197,6 +218,13 @@ impl Task {
         match change.kind {
             ChangeKind::Health { to, .. } => placement.set_up(instance, to == Health::Up),
             ChangeKind::Draining(draining) => placement.set_draining(instance, draining),
+        }
+        self.unpublished = true;
+    }
+
+    fn publish_changes(&mut self) {
+        if !std::mem::take(&mut self.unpublished) {
+            return;
         }
         // Only instances have changed since it was found consistent.
         if let Err(error) = self.publish() {
@@ -343,3 +371,6 @@ fn log(
         Change::Reserved => info!(%session, %instance, %fence, "instance leased"),
     }
 }
+
+/// Events of other kinds wait for no more than this many results of probes.
+const MORE_PROBES: usize = 1024;

@@ -60,17 +60,19 @@ impl Placement {
         pool: &super::PoolName,
         owner: &Owner,
     ) -> Result<(), Refusal> {
-        let Some(known) = self.pools.get(pool) else {
+        if !self.pools.contains_key(pool) {
             return Err(Refusal::NoSuchPool);
-        };
+        }
         if self.learning.is_some() {
             return Err(Refusal::Learning);
         }
         match self.claim(owner, pool) {
             Claim::Refused => Err(Refusal::SessionExists),
-            Claim::Own(_) => Ok(()),
-            Claim::None if known.free.iter().any(|(_, free)| self.serves(free, node)) => Ok(()),
-            Claim::None => Err(self.no_instance()),
+            Claim::Own(instance) if self.serves(&instance, node) => Ok(()),
+            Claim::Own(_) | Claim::None => match self.free(pool, node) {
+                Some(_) => Ok(()),
+                None => Err(self.no_instance()),
+            },
         }
     }
 
@@ -123,26 +125,32 @@ impl Placement {
             ..
         } = &known.acquire;
         let (node, pool) = (origin.node.clone(), pool.clone());
-        match self.claim(owner, &pool) {
+        let own = match self.claim(owner, &pool) {
             Claim::Refused => return self.refuse_waiting(session, Refusal::SessionExists),
             Claim::Own(instance) if self.serves(&instance, &node) => {
                 return self.inherit(now, session, &instance);
             }
-            // Its instance cannot be had any more: another one will do.
-            Claim::Own(instance) => self.give_up_own(now, &instance),
-            Claim::None => {}
+            Claim::Own(instance) => Some(instance),
+            Claim::None => None,
+        };
+        let Some(free) = self.free(&pool, &node) else {
+            let refusal = self.no_instance();
+            return self.refuse_waiting(session, refusal);
+        };
+        // Its own cannot be had now, and is let go of only where there is another in its place.
+        if let Some(own) = own {
+            self.give_up_own(now, &own);
         }
-        let free = self.pools.get(&pool).and_then(|pool| {
-            let mut free = pool.free.iter().map(|(_, instance)| instance);
-            free.find(|instance| self.serves(instance, &node)).cloned()
-        });
-        match free {
-            Some(instance) => self.grant(now, session, &instance, None),
-            None => {
-                let refusal = self.no_instance();
-                self.refuse_waiting(session, refusal);
-            }
-        }
+        self.grant(now, session, &free, None);
+    }
+
+    /// The instance that anybody would be given, the one that has been free for longest.
+    fn free(&self, pool: &super::PoolName, node: &NodeId) -> Option<InstanceName> {
+        let free = &self.pools.get(pool)?.free;
+        free.iter()
+            .map(|(_, instance)| instance)
+            .find(|instance| self.serves(instance, node))
+            .cloned()
     }
 
     /// What the user already has in the pool, and what the pool's policy makes of it.

@@ -136,7 +136,11 @@ impl Placement {
 
     /// Says which instances a proxy can be sent to, in place of what was said before.
     pub fn set_reach(&mut self, node: NodeId, instances: HashSet<InstanceName>) {
-        self.reach.insert(node, instances);
+        if instances.is_empty() {
+            self.reach.remove(&node);
+        } else {
+            self.reach.insert(node, instances);
+        }
     }
 
     /// Forgets a proxy: nothing can be granted to it.
@@ -162,13 +166,17 @@ impl Placement {
         self.effects.pop_front()
     }
 
-    /// Has the session's VM close it, at its next word.
+    /// Has the session's VM close it, at its next word. The first reason stands, but the operator's
+    /// comes before any: nobody resumes what was terminated.
     fn close(&mut self, session: &SessionId, reason: CloseReason) {
         let Some(known) = self.sessions.get(session) else {
             return;
         };
         if let Some(vm) = self.vms.get_mut(&known.acquire.origin.vm) {
-            vm.closing.entry(session.clone()).or_insert(reason);
+            let stands = vm.closing.entry(session.clone()).or_insert(reason);
+            if reason == CloseReason::Terminated {
+                *stands = reason;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::lease::LeaseState;
 use super::types::{Change, CloseReason, EndCause, InstanceName, Refusal, SessionId, Time, VmId};
+use super::vm::Vm;
 use super::{Effect, Placement, SessionState};
 
 /// Something that may be due. A timer is never cancelled: when it comes, the state says whether it
@@ -192,12 +193,9 @@ impl Placement {
         }
         let heard = vm.heard;
         vm.watched = false;
-        if vm.is_idle() {
-            // It has nothing to say; its numbers are kept for a message that is still under way.
-            let forget_at = heard.after(FORGET_VM_AFTER);
-            self.timers.set(forget_at, Timer::Forget(id.clone()));
-            return;
-        }
+        // Its numbers are kept for a message that is still under way.
+        let forget_at = heard.after(FORGET_VM_AFTER);
+        self.timers.set(forget_at, Timer::Forget(id.clone()));
         let held: Vec<InstanceName> = vm
             .sessions
             .iter()
@@ -212,11 +210,16 @@ impl Placement {
     }
 
     fn forget_due(&mut self, now: Time, id: &VmId) {
-        let forgotten = self.vms.get(id).is_some_and(|vm| {
-            vm.is_idle() && !vm.watched && now.since(vm.heard) >= FORGET_VM_AFTER
-        });
-        if forgotten {
+        let silent = |vm: &&Vm| !vm.watched && now.since(vm.heard) >= FORGET_VM_AFTER;
+        let Some(vm) = self.vms.get(id).filter(silent) else {
+            return;
+        };
+        if vm.sessions.is_empty() {
             self.vms.remove(id);
+        } else {
+            // Its orphans are given up first.
+            let again = now.after(FORGET_VM_AFTER);
+            self.timers.set(again, Timer::Forget(id.clone()));
         }
     }
 

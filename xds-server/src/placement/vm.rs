@@ -64,11 +64,6 @@ impl Vm {
         self.ended.retain(|_, told| *told > sequence);
         true
     }
-
-    /// Nothing is known that a later message could depend on.
-    pub(super) fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.closing.is_empty()
-    }
 }
 
 /// More than a VM can end between two Syncs; a bound all the same.

@@ -101,6 +101,7 @@ impl World {
                 59..61 => self.vm_stops(),
                 61..65 => self.instance_flaps(),
                 65 if self.trouble.restarts => self.control_plane_restarts(),
+                66..69 => self.operator_terminates(),
                 _ => {}
             }
             let step = Duration::from_millis(self.random.below(700));
@@ -125,6 +126,7 @@ impl World {
         assert!(leases.is_empty(), "leaked: {leases:?}");
         assert!(self.placement.sessions.is_empty());
         assert!(self.placement.held_by.is_empty());
+        assert!(self.placement.vms.len() <= VMS, "VMs that died are kept");
         assert_eq!(self.placement.counts().overlaps, 0);
     }
 
@@ -322,6 +324,14 @@ impl World {
         let instance = instance(self.random.below(INSTANCES));
         let up = self.random.below(3) > 0;
         self.placement.set_up(&instance, up);
+    }
+
+    fn operator_terminates(&mut self) {
+        let mut sessions: Vec<SessionId> = self.placement.sessions.keys().cloned().collect();
+        sessions.sort();
+        if let Some(session) = self.random.pick(sessions) {
+            self.placement.terminate(&session);
+        }
     }
 
     fn control_plane_restarts(&mut self) {

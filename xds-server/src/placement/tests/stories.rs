@@ -415,3 +415,90 @@ fn nor_is_it_when_the_vm_says_it_otherwise() {
         assert_eq!(m.state("web-1"), "settling", "{what}");
     }
 }
+
+#[test]
+fn a_terminated_session_that_is_also_left_for_a_new_one_is_not_resumed() {
+    let mut m = Machine::new(1);
+    let first = m.granted("s1", owner("alice", Some("k")));
+    m.full("vm", &[("s1", &first)]);
+    assert_eq!(m.acquire("s2", owner("alice", Some("k"))), None);
+    m.ended("s2", None, EndCause::NotEstablished);
+    m.placement.terminate(&"s1".into());
+    let closes = m.full("vm", &[("s1", &first)]);
+    assert!(matches!(
+        closes.as_slice(),
+        [Close {
+            reason: CloseReason::Terminated,
+            ..
+        }]
+    ));
+    m.ended("s1", Some(first.fence), EndCause::Berth);
+    assert_eq!(m.state("web-1"), "settling");
+}
+
+#[test]
+fn an_instance_out_of_reach_is_given_up_only_for_another() {
+    for (instances, end, left) in [
+        (1, None, "active"),
+        (2, None, "active"),
+        (1, Some(EndCause::Client), "resumable"),
+        (2, Some(EndCause::Client), "settling"),
+    ] {
+        let mut m = Machine::new(instances);
+        let first = m.granted("s1", owner("alice", None));
+        m.full("vm", &[("s1", &first)]);
+        if let Some(cause) = end {
+            m.ended("s1", Some(first.fence), cause);
+        }
+        m.placement.set_up(&"web-1".into(), false);
+        let what = format!("{instances} instances, {left}");
+        let (node, pool) = ("edge".into(), "web".into());
+        let available = m
+            .placement
+            .check(&node, &pool, &owner("alice", None))
+            .is_ok();
+        assert_eq!(available, instances == 2, "{what}");
+        let outcome = m.acquire("s2", owner("alice", None));
+        assert_eq!(is_granted(&outcome, "web-2"), instances == 2, "{what}");
+        assert_eq!(m.state("web-1"), left, "{what}");
+        if end.is_none() {
+            let origin = m.origin("vm");
+            let closes = m.full_from(origin, &[("s1", &first)], &["s2"]);
+            assert_eq!(closes.len(), instances - 1, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_vm_that_never_comes_back_is_forgotten_with_its_last_lease() {
+    let mut m = Machine::new(2);
+    let grant = m.granted("s1", owner("alice", None));
+    m.full("vm", &[("s1", &grant)]);
+    m.placement.terminate(&"s1".into());
+    m.pass(seconds(300));
+    assert_eq!(m.state("web-1"), "settling");
+    m.pass(seconds(600));
+    assert!(m.placement.vms.is_empty());
+    assert_eq!(m.placement.next_timeout(), None);
+}
+
+#[test]
+fn an_end_hinted_and_then_stated_is_not_late() {
+    let mut m = Machine::new(1);
+    let grant = m.granted("s1", owner("alice", None));
+    m.full("vm", &[("s1", &grant)]);
+    m.ended("s1", Some(grant.fence), EndCause::Client);
+    let sync = Sync {
+        origin: m.origin("vm"),
+        sessions: Some(Vec::new()),
+        ended: vec![ReportedEnd {
+            session: "s1".into(),
+            fence: Some(grant.fence),
+            cause: EndCause::Client,
+        }],
+    };
+    m.placement.sync(m.now, sync);
+    assert_eq!(m.placement.counts().late, 0);
+    m.ended("s9", None, EndCause::Client);
+    assert_eq!(m.placement.counts().late, 1);
+}

@@ -112,9 +112,16 @@ impl Exchange {
         snapshot: &Snapshot,
         events: &mut VecDeque<StreamEvent>,
     ) {
+        // What is under way replaces what the client said it has.
+        let under_way: BTreeSet<&str> = self
+            .unanswered
+            .iter()
+            .flat_map(|unanswered| unanswered.message.names())
+            .collect();
         let mut resources = Vec::new();
         for (name, known) in &mut self.known {
             if let Known::Claimed(version) = *known
+                && !under_way.contains(name.as_str())
                 && let Some(resource) = snapshot.find(self.resource_type, name)
                 && resource.version() == version
             {
@@ -270,7 +277,7 @@ impl Exchange {
         } else {
             self.forget_unwanted();
         }
-        if let (Some(snapshot), true) = (snapshot, claims.is_some()) {
+        if let Some(snapshot) = snapshot {
             self.confirm_claims(snapshot, events);
         }
     }

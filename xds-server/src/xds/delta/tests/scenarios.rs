@@ -32,6 +32,28 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
          < CDS a=1",
     ),
     (
+        "a claim is not believed while another version is under way",
+        "world CDS a=2
+         > CDS @a=1
+         < CDS a=2
+         world CDS a=1
+         > CDS ack
+         ! acked CDS a=2
+         < CDS a=1
+         > CDS ack
+         ! acked CDS a=1",
+    ),
+    (
+        "a claim stands when the other version was refused",
+        "world CDS a=2
+         > CDS @a=1
+         < CDS a=2
+         world CDS a=1
+         > CDS nack no
+         ! refused CDS a: no
+         ! acked CDS a=1",
+    ),
+    (
         "nothing is said before it is known what there is",
         "> CDS
          > CDS +x
