@@ -182,15 +182,13 @@ impl Placement {
     fn adopt(&mut self, now: Time, origin: &Origin, reported: ReportedSession, grant: Grant) {
         let Grant { fence, instance } = grant;
         self.term = self.term.max(fence.term.saturating_add(1));
-        let free = self
-            .slots
-            .get(&instance)
-            .is_some_and(|slot| slot.lease.is_none());
-        if !free {
-            if self.slots.contains_key(&instance) {
-                // Two on one instance, as far as the proxies can tell.
-                self.counts.overlaps += 1;
-            }
+        let Some(slot) = self.slots.get(&instance) else {
+            // It has been taken out of the configuration: nobody is sent there, and who is there may stay.
+            return;
+        };
+        if slot.lease.is_some() {
+            // Two on one instance, as far as the proxies can tell.
+            self.counts.overlaps += 1;
             if let Some(vm) = self.vms.get_mut(&origin.vm) {
                 vm.closing.insert(reported.session, CloseReason::Fenced);
             }

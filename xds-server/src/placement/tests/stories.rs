@@ -502,3 +502,16 @@ fn an_end_hinted_and_then_stated_is_not_late() {
     m.ended("s9", None, EndCause::Client);
     assert_eq!(m.placement.counts().late, 1);
 }
+
+#[test]
+fn a_session_on_an_instance_that_is_no_longer_configured_goes_on() {
+    let mut m = Machine::learning(1, policy());
+    let live = Grant {
+        fence: Fence {
+            term: 1,
+            sequence: 1,
+        },
+        instance: "retired".into(),
+    };
+    assert_eq!(m.full("vm", &[("s1", &live)]), []);
+}
