@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::lease::{Lease, LeaseState};
 use super::timers::Timer;
 use super::types::{
-    Acquire, Change, CloseReason, Fence, Grant, InstanceName, NodeId, Outcome, Owner, Refusal,
-    RequestId, SecondDevice, SessionId, Time,
+    Acquire, Change, CloseReason, Fence, Grant, InstanceName, NodeId, Outcome, Owner, PoolPolicy,
+    Refusal, RequestId, SecondDevice, SessionId, Time,
 };
 use super::vm::Vm;
 use super::{Effect, Placement, Session, SessionState};
@@ -288,6 +288,15 @@ impl Placement {
 
     pub(super) fn lease(&self, instance: &InstanceName) -> Option<&Lease> {
         self.slots.get(instance)?.lease.as_ref()
+    }
+
+    /// An instance's lease, and the rules of its pool.
+    pub(super) fn lease_and_policy(
+        &self,
+        instance: &InstanceName,
+    ) -> Option<(&Lease, &PoolPolicy)> {
+        let slot = self.slots.get(instance)?;
+        Some((slot.lease.as_ref()?, &self.pools.get(&slot.pool)?.policy))
     }
 
     /// The instance is up, and the proxy can be sent to it.

@@ -109,11 +109,7 @@ impl Placement {
     }
 
     fn lease_due(&mut self, now: Time, instance: &InstanceName) {
-        let Some(lease) = self
-            .slots
-            .get(instance)
-            .and_then(|slot| slot.lease.as_ref())
-        else {
+        let Some(lease) = self.lease(instance) else {
             return;
         };
         let session = lease.session.clone();
@@ -145,10 +141,7 @@ impl Placement {
     /// The upgrade should be through. The VM that still lists it as pending is told to end it; of a
     /// VM that has said nothing since the grant, nobody knows what came of it.
     fn reservation_due(&mut self, now: Time, instance: &InstanceName) {
-        let Some(slot) = self.slots.get(instance) else {
-            return;
-        };
-        let Some(lease) = slot.lease.as_ref() else {
+        let Some(lease) = self.lease(instance) else {
             return;
         };
         let (session, granted) = (lease.session.clone(), lease.since);
@@ -224,10 +217,7 @@ impl Placement {
     }
 
     fn orphan(&mut self, now: Time, heard: Time, instance: &InstanceName) {
-        let Some(slot) = self.slots.get(instance) else {
-            return;
-        };
-        let (Some(lease), Some(pool)) = (slot.lease.as_ref(), self.pools.get(&slot.pool)) else {
+        let Some((lease, policy)) = self.lease_and_policy(instance) else {
             return;
         };
         let established = match lease.state {
@@ -235,7 +225,7 @@ impl Placement {
             LeaseState::Reserved { .. } => false,
             _ => return,
         };
-        let until = heard.after(pool.policy.orphan_after);
+        let until = heard.after(policy.orphan_after);
         self.counts.orphaned += 1;
         self.set_lease_state(now, instance, LeaseState::Orphaned { until, established });
         self.note(instance, Change::Orphaned);
@@ -243,13 +233,10 @@ impl Placement {
 
     /// The lease's session is over and nothing is kept for its client.
     pub(super) fn settle(&mut self, now: Time, instance: &InstanceName) {
-        let Some(slot) = self.slots.get(instance) else {
+        let Some((lease, policy)) = self.lease_and_policy(instance) else {
             return;
         };
-        let (Some(lease), Some(pool)) = (slot.lease.as_ref(), self.pools.get(&slot.pool)) else {
-            return;
-        };
-        let (user, until) = (lease.owner.user.clone(), now.after(pool.policy.settle));
+        let (user, until) = (lease.owner.user.clone(), now.after(policy.settle));
         self.forget_holder(&user, instance);
         self.set_lease_state(now, instance, LeaseState::Settling { until });
         if until <= now {
@@ -259,11 +246,7 @@ impl Placement {
 
     /// Ends a lease whose session is over: the instance goes to the lease's heir, or is free.
     pub(super) fn hand_over(&mut self, now: Time, instance: &InstanceName) {
-        let Some(lease) = self
-            .slots
-            .get(instance)
-            .and_then(|slot| slot.lease.as_ref())
-        else {
+        let Some(lease) = self.lease(instance) else {
             return;
         };
         let (heir, user) = (lease.heir.clone(), lease.owner.user.clone());
@@ -291,11 +274,7 @@ impl Placement {
     }
 
     pub(super) fn note(&mut self, instance: &InstanceName, change: Change) {
-        let Some(lease) = self
-            .slots
-            .get(instance)
-            .and_then(|slot| slot.lease.as_ref())
-        else {
+        let Some(lease) = self.lease(instance) else {
             return;
         };
         let (session, fence) = (lease.session.clone(), lease.fence);
@@ -354,10 +333,7 @@ impl Placement {
         cause: EndCause,
         closing: Option<CloseReason>,
     ) {
-        let Some(slot) = self.slots.get(instance) else {
-            return;
-        };
-        let (Some(lease), Some(pool)) = (slot.lease.as_ref(), self.pools.get(&slot.pool)) else {
+        let Some((lease, policy)) = self.lease_and_policy(instance) else {
             return;
         };
         let until = match (cause, closing) {
@@ -365,9 +341,9 @@ impl Placement {
             (_, Some(CloseReason::Terminated | CloseReason::Fenced | CloseReason::TooSlow))
             | (EndCause::Instance | EndCause::Berth, None) => None,
             (EndCause::NotEstablished, _) => lease.window_until,
-            _ => Some(now.after(pool.policy.resume_window)),
+            _ => Some(now.after(policy.resume_window)),
         };
-        let settled_at = now.after(pool.policy.settle);
+        let settled_at = now.after(policy.settle);
         let until = until.filter(|until| *until > now);
         let resumable = until.is_some();
         self.note(instance, Change::Ended { cause, resumable });
