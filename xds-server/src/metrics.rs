@@ -207,3 +207,53 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
         registry.register(name, help, gauge);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_admission::Family;
+
+    use super::*;
+    use crate::fleet::Health;
+    use crate::placement::InstanceView;
+
+    #[test]
+    fn the_readme_lists_every_metric() {
+        let readme = include_str!("../README.md");
+        let metrics = Metrics::default();
+        metrics.refused_session(Reason::NoInstance);
+        metrics.refused_resources(ResourceType::Cluster);
+        let mut counts = Counts::default();
+        counts.ended.insert(EndCause::Client, 1);
+        let instance = InstanceStatus {
+            view: InstanceView {
+                name: "web-1".into(),
+                pool: "web".into(),
+                up: true,
+                draining: false,
+                lease: None,
+            },
+            address: "192.0.2.1:49100".parse().unwrap(),
+            health: Health::Up,
+            family: Family::Web,
+        };
+        let text = metrics.render(&Scrape {
+            counts: &counts,
+            instances: vec![instance],
+            learning: false,
+            nodes: 0,
+            waiting: 0,
+        });
+        let names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| match kind {
+                "counter" => format!("{name}_total"),
+                _ => name.to_owned(),
+            })
+            .collect();
+        assert_eq!(names.len(), 15, "{text}");
+        for name in names {
+            assert!(readme.contains(&name), "{name}");
+        }
+    }
+}

@@ -10,13 +10,14 @@ use std::{
 use tempfile::TempDir;
 
 /// Every document with something to type in it.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "envoy/README.md",
     "examples/README.md",
     "filters/admission/README.md",
     "filters/envoy/README.md",
     "tests/README.md",
+    "xds-server/README.md",
     "xds-server/berth.example.yaml",
 ];
 
