@@ -240,7 +240,14 @@ async fn requests_are(world: &World, count: u64) {
 /// Clients that hang up at every moment from the first byte to the 101.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_any_moment_of_its_upgrade() {
-    let world = World::builder().web_instances(2).start().await.unwrap();
+    // An instance sees the end of an upgrade that was under way a moment after the proxy.
+    let world = World::builder()
+        .pool("web", Family::Web, |pool| {
+            pool.instances(2).settle(Duration::from_millis(250))
+        })
+        .start()
+        .await
+        .unwrap();
     let mut clients = JoinSet::new();
     for number in 0..80 {
         let client = client(&world, "web", &format!("client-{number}"));
