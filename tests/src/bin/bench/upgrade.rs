@@ -25,6 +25,7 @@ pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
     println!(
         "upgrade: from TCP connect to the parsed 101, a TLS connection of its own each, one after another.\n\
          {ROUNDS} rounds of {UPGRADES} upgrades a side, sides in turn; one Envoy with --concurrency {WORKERS};\n\
+         first each at the end of the one before, then {PAUSE:?} later;\n\
          {INSTANCES} emulated instances; settle 0, resume window 0; RS256; p99 over every {BLOCK} rounds."
     );
     let world = World::builder()
@@ -42,20 +43,24 @@ pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
         .await?;
     let mut ports = Ports::new();
     let beside = Beside::add(&world, &mut ports).await?;
-    let mut sides = [
-        Side::new("Berth", world.https(), true),
-        Side::new("bare Envoy", beside.bare, false),
-        Side::new("jwt_authn", beside.jwt_authn, true),
-    ];
-    for side in &sides {
-        side.check(&world).await?;
+    let mut all = Vec::new();
+    for (when, pause) in [("", Duration::ZERO), (" (on an idle proxy)", PAUSE)] {
+        let mut sides = [
+            Side::new("Berth", world.https(), true),
+            Side::new("bare Envoy", beside.bare, false),
+            Side::new("jwt_authn", beside.jwt_authn, true),
+        ];
+        for side in &sides {
+            side.check(&world).await?;
+        }
+        measure(&world, &mut sides, pause).await?;
+        let [berth, bare, jwt_authn] = &sides;
+        all.extend(figures(berth, bare, jwt_authn, when));
     }
-    measure(&world, &mut sides).await?;
-    let [berth, bare, jwt_authn] = &sides;
-    Ok(figures(berth, bare, jwt_authn))
+    Ok(all)
 }
 
-async fn measure(world: &World, sides: &mut [Side]) -> Result<(), BenchError> {
+async fn measure(world: &World, sides: &mut [Side], pause: Duration) -> Result<(), BenchError> {
     for round in 0..=ROUNDS {
         // Every upgrade is another user's: none of them is somebody's second device.
         let requests =
@@ -67,6 +72,7 @@ async fn measure(world: &World, sides: &mut [Side]) -> Result<(), BenchError> {
             let mut times = Vec::new();
             for request in &requests {
                 times.push(upgrade(&request.clone().connect_to(side.proxy)).await?);
+                tokio::time::sleep(pause).await;
             }
             // The first round warms everything up.
             if round > 0 {
@@ -88,11 +94,10 @@ async fn upgrade(target: &Target) -> Result<f64, BenchError> {
     let session = connect(target).await.map_err(Box::new)?;
     let took = start.elapsed();
     session.close(NORMAL_CLOSURE, "").await?;
-    tokio::time::sleep(PAUSE).await;
     Ok(took.as_secs_f64() * 1000.0)
 }
 
-fn figures(berth: &Side, bare: &Side, jwt_authn: &Side) -> Vec<Figure> {
+fn figures(berth: &Side, bare: &Side, jwt_authn: &Side, when: &str) -> Vec<Figure> {
     let ratio = |over: &Side, percent, block| {
         let (ours, theirs) = (
             berth.percentiles(percent, block),
@@ -101,7 +106,11 @@ fn figures(berth: &Side, bare: &Side, jwt_authn: &Side) -> Vec<Figure> {
         let ratios: Vec<f64> = iter::zip(ours, theirs)
             .map(|(ours, theirs)| ours / theirs)
             .collect();
-        Figure::lower(format!("p{percent}, Berth to {}", over.name), "x", &ratios)
+        Figure::lower(
+            format!("p{percent}, Berth to {}{when}", over.name),
+            "x",
+            &ratios,
+        )
     };
     let mut figures = vec![
         ratio(bare, 50, 1).at_most(TARGET),
@@ -111,7 +120,7 @@ fn figures(berth: &Side, bare: &Side, jwt_authn: &Side) -> Vec<Figure> {
     ];
     for side in [berth, bare, jwt_authn] {
         for (percent, block) in [(50, 1), (99, BLOCK)] {
-            let name = format!("p{percent}, {}", side.name);
+            let name = format!("p{percent}, {}{when}", side.name);
             figures.push(Figure::lower(
                 name,
                 " ms",
@@ -161,7 +170,8 @@ impl Side {
     }
 }
 
-/// So that an upgrade is not slowed by what the proxy still has to do for the end of the one before it.
+/// Long enough for the proxy to be done with the end of one upgrade before the next; without it that is in the way,
+/// and belongs to what many clients at once meet.
 const PAUSE: Duration = Duration::from_millis(3);
 
 const ROUNDS: usize = 60;
