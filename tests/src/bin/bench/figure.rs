@@ -56,7 +56,7 @@ impl Figure {
 /// Prints a line for each figure.
 pub(crate) fn print(figures: &[Figure]) {
     println!(
-        "{:<34} {:>9} {:>9} {:>9}  target",
+        "{:<46} {:>9} {:>9} {:>9}  target",
         "", "median", "least", "greatest"
     );
     for figure in figures {
@@ -70,7 +70,7 @@ pub(crate) fn print(figures: &[Figure]) {
         } = figure;
         let shown = |value: &f64| format!("{value:.2}{unit}");
         println!(
-            "{name:<34} {:>9} {:>9} {:>9}  {}",
+            "{name:<46} {:>9} {:>9} {:>9}  {}",
             shown(median),
             shown(min),
             shown(max),
