@@ -14,7 +14,8 @@ impl Placement {
             return UNKNOWN;
         };
         let ahead = pool.queue.len();
-        let coming = pool.coming.iter().nth(ahead.min(LOOK_AHEAD));
+        // Those ahead go first, as far as it is known when.
+        let coming = pool.coming.iter().take(ahead.min(LOOK_AHEAD) + 1).last();
         let known = coming.map(|(at, _)| at.since(now));
         let turns = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
         let usual = pool.pace.map(|pace| pace.saturating_mul(turns));

@@ -96,8 +96,9 @@ fn who_waits_is_refused_when_patience_ends_and_told_when_to_come_back() {
             m.full_from(origin, &[("first", &grant)], pending);
             m.pass(Duration::from_millis(500));
         }
-        let Some(Outcome::Refused(Refusal::NoInstance { retry_after })) = m.answer_to(left) else {
-            panic!("{left} still waits");
+        let answer = m.answer_to(left);
+        let Some(Outcome::Refused(Refusal::NoInstance { retry_after })) = answer else {
+            panic!("{left}: {answer:?}");
         };
         // The only session there is has to end 30 s after its grant.
         let ends_in = Time(TIMING.learn_for + seconds(30)).since(m.now);
