@@ -152,7 +152,7 @@ impl Placement {
                 .slots
                 .get(slot)
                 .and_then(|slot| slot.spec.zone.as_ref());
-            let same_zone = zone.is_some() && zone == self.reach.zone(node);
+            let same_zone = zone.is_some() && zone == self.reach.locate(node).1;
             let free = self.pools.get(known.pool).map_or(0, |pool| pool.free);
             let pick = Pick::own(why, free, same_zone, now.since(known.asked_at));
             self.grant(now, heir, slot, pick, window_until);
