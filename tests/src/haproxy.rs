@@ -63,14 +63,6 @@ impl HaProxy {
         Ok(version.to_owned())
     }
 
-    /// `Ok` while it runs.
-    ///
-    /// # Errors
-    /// [`Error::Ended`] when it ended by itself.
-    pub fn check(&self) -> Result<(), Error> {
-        self.program.check()
-    }
-
     fn launch(&self, executable: PathBuf, configuration: &Path) -> Result<(), Error> {
         let mut command = Command::new(executable);
         // In the foreground and without a master: killing it leaves nobody behind.

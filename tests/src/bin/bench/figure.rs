@@ -78,7 +78,7 @@ impl Figure {
 /// Prints a line for each figure.
 pub(crate) fn print(figures: &[Figure]) {
     println!(
-        "{:<46} {:>9} {:>9} {:>9}  target",
+        "{:<46} {:>10} {:>10} {:>10}  target",
         "", "median", "least", "greatest"
     );
     for figure in figures {
@@ -92,7 +92,7 @@ pub(crate) fn print(figures: &[Figure]) {
         } = figure;
         let shown = |value: &f64| format!("{value:.2}{unit}");
         println!(
-            "{name:<46} {:>9} {:>9} {:>9}  {}",
+            "{name:<46} {:>10} {:>10} {:>10}  {}",
             shown(median),
             shown(min),
             shown(max),

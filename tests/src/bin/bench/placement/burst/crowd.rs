@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berth_client::{Connection, Target};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::NORMAL_CLOSURE;
 use crate::BenchError;
@@ -22,12 +22,11 @@ pub(super) async fn come(targets: &[Target]) -> Result<Vec<Visit>, BenchError> {
     for target in targets {
         connections.push(Connection::open(target).await.map_err(Box::new)?);
     }
-    let mut next = Instant::now();
     let mut clients = JoinSet::new();
     for connection in connections {
-        sleep_until(next).await;
         clients.spawn(visit(connection));
-        next += STAGGER;
+        // Not by a timetable: who is late is not to ask together with the next.
+        sleep(STAGGER).await;
     }
     let mut visits = Vec::new();
     while let Some(ended) = clients.join_next().await {
@@ -60,5 +59,6 @@ pub(super) fn wall(visits: &[Visit]) -> Duration {
 
 pub(super) const CLIENTS: usize = 40;
 pub(super) const KEPT: Duration = Duration::from_millis(50);
-/// Enough that their order is the same on the way as in the proxy; little against a session.
+/// At least, between two requests (a timer of whole milliseconds makes it two as a rule): enough that they come to the
+/// proxy in the order in which they were sent; little against a session.
 pub(super) const STAGGER: Duration = Duration::from_millis(1);

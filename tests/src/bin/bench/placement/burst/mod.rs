@@ -11,7 +11,7 @@ use berth_tests::HaProxy;
 use crate::BenchError;
 use crate::figure::Figure;
 use crowd::{CLIENTS, KEPT, STAGGER, Visit};
-use sides::{INSTANCES, Side, Sides, THREADS};
+use sides::{INSTANCES, SETTLE, Side, Sides, THREADS};
 
 /// What one burst came to.
 struct Burst {
@@ -29,11 +29,11 @@ pub(super) async fn run() -> Result<Vec<Figure>, BenchError> {
     println!(
         "placement, burst: {CLIENTS} users for {INSTANCES} emulated instances; each keeps its session for {KEPT:?}, then\n\
          closes it (RFC 6455 Close, which is its end: nothing to resume). {ROUNDS} rounds, sides in turn and back.\n\
-         TLS on every side with the same certificate, its handshakes done before the clock starts; requests {STAGGER:?}\n\
+         TLS on every side with the same certificate, its handshakes done before the clock starts; requests at least {STAGGER:?}\n\
          apart, in the order that admission is held against; from the first request to the last goodbye answered.\n\
-         HAProxy {} with `maxconn 1` a server and no authentication, and Envoy with Berth's filter, settle 0 unless said\n\
-         otherwise: {THREADS} threads each. Two of a kind share a port, and the kernel deals the connections out.\n\
-         Overlaps are by the instances' own records.",
+         HAProxy {} with `maxconn 1` a server and no authentication; Envoy with Berth's filter: {THREADS} threads each.\n\
+         Settle 0, and once its default of {SETTLE:?}. Two proxies share a port: the kernel deals the connections out.\n\
+         Overtaken: by how many who had asked later, at most. Overlaps: by the instances' own records.",
         HaProxy::version().await?
     );
     let sides = Sides::start().await?;

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn an_inversion_is_how_often_somebody_was_overtaken() {
-        let cases: [(&Times, usize); 6] = [
+        let cases: [(&Times, usize); 7] = [
             (&[], 0),
             (&[(1, 9)], 0),
             (&[(1, 10), (2, 20), (3, 30)], 0),
@@ -54,6 +54,8 @@ mod tests {
             (&[(1, 10), (2, 30), (3, 20)], 1),
             // The first is the last to be let in; the others keep their order.
             (&[(1, 40), (2, 10), (3, 20), (4, 30)], 3),
+            // Who comes in the same moment as another overtakes nobody.
+            (&[(1, 20), (1, 10)], 0),
             // Last come, first served; the list itself has no order.
             (&[(3, 20), (1, 40), (4, 10), (2, 30)], 3),
         ];

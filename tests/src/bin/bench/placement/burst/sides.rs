@@ -38,7 +38,7 @@ impl Side {
             Self::OneEnvoy => "Berth",
             Self::TwoHaProxies => "two HAProxies",
             Self::TwoEnvoys => "Berth, two Envoys",
-            Self::TwoEnvoysSettling => "Berth, two, settle 250 ms",
+            Self::TwoEnvoysSettling => "Berth, two Envoys, 250 ms",
         }
     }
 
