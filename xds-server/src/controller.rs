@@ -12,8 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{self, Health};
 use crate::placement::{
-    Acquire, Close, Grant, InstanceName, InstanceView, NodeId, Owner, PoolName, Refusal, SessionId,
-    SessionView, Sync,
+    Acquire, Close, Grant, InstanceName, InstanceView, Refusal, SessionId, SessionView, Sync,
 };
 
 pub use task::{Parts, run};
@@ -58,7 +57,7 @@ type Reply<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub(crate) enum Event {
     Acquire(Acquire, Reply<Result<Placed, Refusal>>),
-    Check(NodeId, PoolName, Owner, Reply<Result<(), Refusal>>),
+    Check(Acquire, Reply<Result<(), Refusal>>),
     Drain(
         InstanceName,
         bool,
@@ -91,14 +90,7 @@ impl Controller {
     /// # Errors
     /// [`Gone`].
     pub async fn check(&self, acquire: Acquire) -> Result<Result<(), Refusal>, Gone> {
-        let Acquire {
-            origin,
-            pool,
-            owner,
-            ..
-        } = acquire;
-        self.ask(|reply| Event::Check(origin.node, pool, owner, reply))
-            .await
+        self.ask(|reply| Event::Check(acquire, reply)).await
     }
 
     /// Takes a VM's word.

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::controller::InstanceStatus;
-use crate::placement::{Counts, EndCause};
+use crate::placement::Counts;
 use crate::xds::ResourceType;
 
 /// What is counted at the edge; the cores count the rest themselves.
@@ -141,8 +141,9 @@ fn counters(registry: &mut Registry, counts: &Counts) {
         registry.register(name, help, counter);
     }
     let ignored = Family::<KindLabel, Counter>::default();
-    for (kind, value) in [("foreign", counts.foreign), ("late", counts.late)] {
-        ignored.get_or_create(&KindLabel { kind }).inc_by(value);
+    for (kind, value) in &counts.ignored {
+        let kind = kind.label();
+        ignored.get_or_create(&KindLabel { kind }).inc_by(*value);
     }
     registry.register(
         "messages_ignored",
@@ -151,13 +152,7 @@ fn counters(registry: &mut Registry, counts: &Counts) {
     );
     let ended = Family::<CauseLabel, Counter>::default();
     for (cause, value) in &counts.ended {
-        let cause = match cause {
-            EndCause::Berth => "berth",
-            EndCause::Client => "client",
-            EndCause::Instance => "instance",
-            EndCause::NotEstablished => "not_established",
-            EndCause::Unlisted => "unlisted",
-        };
+        let cause = cause.label();
         ended.get_or_create(&CauseLabel { cause }).inc_by(*value);
     }
     registry.register("sessions_ended", "Sessions ended, by cause", ended);
@@ -214,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::fleet::Health;
-    use crate::placement::InstanceView;
+    use crate::placement::{EndCause, Ignored, InstanceView};
 
     #[test]
     fn the_readme_lists_every_metric() {
@@ -224,12 +219,15 @@ mod tests {
         metrics.refused_resources(ResourceType::Cluster);
         let mut counts = Counts::default();
         counts.ended.insert(EndCause::Client, 1);
+        counts.ignored.insert(Ignored::LateEnd, 1);
         let instance = InstanceStatus {
             view: InstanceView {
                 name: "web-1".into(),
                 pool: "web".into(),
                 up: true,
+                warm: true,
                 draining: false,
+                quarantined: false,
                 lease: None,
             },
             address: "192.0.2.1:49100".parse().unwrap(),

@@ -1,5 +1,6 @@
 //! `berth serve`: puts the parts together and runs them until it is told to stop.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::admin;
 use crate::clock::{self, Clock};
 use crate::config::{Config, WhenControlPlaneAway};
 use crate::controller::{self, Parts};
-use crate::placement::{Placement, Timing};
+use crate::placement::{InstanceSpec, Labels, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::xds::{
@@ -148,6 +149,7 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     let tick = config.timing.tick;
     let hold = longest_hold(config);
     let timing = Timing {
+        agent_within: AGENT_WITHIN,
         // A grant that was under way, a tick, and its Sync under way.
         learn_for: tick * 4,
         reserve_for: hold + config.timing.handshake_timeout + tick * 2,
@@ -156,14 +158,27 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     let now = clock.now();
     // Seconds since 1970 grow from one start to the next as long as nobody sets the clock back;
     // what Syncs report raises the term where somebody has.
-    let mut placement = Placement::new(timing, clock::unix_seconds(), now);
+    let mut placement = Placement::new(timing, clock::unix_seconds(), hash_seed(), now);
     for pool in &config.pools {
-        placement.set_pool(pool.name.clone(), pool.policy.clone());
+        placement.set_pool(now, pool.name.clone(), pool.policy.clone());
         for instance in &pool.instances {
-            placement.add_instance(now, instance.name.clone(), pool.name.clone());
+            let spec = InstanceSpec {
+                name: instance.name.clone(),
+                pool: pool.name.clone(),
+                host: instance.address.ip().to_string().into(),
+                zone: None,
+                labels: Labels::default(),
+                agent: false,
+            };
+            placement.add_instance(now, spec);
         }
     }
     placement
+}
+
+/// Who sends requests cannot know it.
+fn hash_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn gateway(config: &Config) -> Result<Gateway, ServeError> {
@@ -233,6 +248,9 @@ struct ControlPlane {
 /// A proxy that is gone without a word is noticed after the two together.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an agent may take to do as it is told before the runtime is restarted.
+const AGENT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is in flight when the process is told to stop has this long.
 const GRACE: Duration = Duration::from_secs(1);

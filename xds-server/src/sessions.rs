@@ -1,6 +1,7 @@
 //! The session service: Acquire and Sync, from the wire to the controller and back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_admission::Reason;
 use berth_proto::session::v1 as proto;
@@ -10,8 +11,8 @@ use tonic::{Request, Response, Status};
 
 use crate::controller::{Controller, Gone, Placed};
 use crate::placement::{
-    Acquire, EndCause, Fence, Grant, Origin, Owner, Refusal, ReportedEnd, ReportedSession, Sync,
-    User,
+    Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
+    ReportedSession, Sync, User,
 };
 
 /// The gRPC service.
@@ -79,15 +80,22 @@ pub(crate) fn reason(refusal: Refusal) -> (Reason, Option<u32>) {
         Refusal::Cancelled => (Reason::Cancelled, None),
         Refusal::IdInUse => (Reason::BadRequest, None),
         Refusal::Learning => (Reason::ControlPlaneAway, Some(1)),
-        Refusal::NoInstance { retry_after } => {
-            let seconds = retry_after.as_secs().clamp(1, 3600);
-            (Reason::NoInstance, u32::try_from(seconds).ok())
+        Refusal::NoInstance { retry_after } => (Reason::NoInstance, Some(seconds(retry_after))),
+        Refusal::QueueFull { retry_after } => (Reason::NoInstance, Some(seconds(retry_after))),
+        Refusal::TooManyOfTenant { retry_after } | Refusal::TooManyOfUser { retry_after } => {
+            (Reason::TooMany, Some(seconds(retry_after)))
         }
         Refusal::NoSuchPool => (Reason::NoSuchPool, None),
         Refusal::SessionExists => (Reason::SessionExists, None),
         Refusal::Superseded => (Reason::Superseded, None),
         Refusal::Terminated => (Reason::Cancelled, None),
     }
+}
+
+/// Rounded up: whoever comes back a moment too early waits once more.
+fn seconds(retry_after: Duration) -> u32 {
+    let seconds = retry_after.as_millis().div_ceil(1_000).clamp(1, 3_600);
+    u32::try_from(seconds).unwrap_or(1)
 }
 
 fn refused(refusal: Refusal) -> proto::Refusal {
@@ -119,6 +127,8 @@ fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
         pool: bounded(request.pool, "pool")?.into(),
         owner: owner(request.owner)?,
         client_address: bounded(request.client_address, "client_address")?.into(),
+        priority: Priority::default(),
+        labels: Labels::default(),
     })
 }
 

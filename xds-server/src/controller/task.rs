@@ -124,9 +124,7 @@ impl Task {
                 self.replies.insert(request, reply);
                 placement.acquire(now, request, acquire);
             }
-            Event::Check(node, pool, owner, reply) => {
-                answer_to(reply, placement.check(&node, &pool, &owner));
-            }
+            Event::Check(acquire, reply) => answer_to(reply, placement.check(now, &acquire)),
             Event::Drain(instance, draining, reply) => {
                 let outcome = self.parts.fleet.drain(&instance, draining);
                 let done = outcome.map(|change| {
@@ -145,7 +143,7 @@ impl Task {
             }
             Event::Sync(sync, reply) => answer_to(reply, placement.sync(now, sync)),
             Event::Terminate(session, reply) => {
-                let known = placement.terminate(&session);
+                let known = placement.terminate(now, &session);
                 if known {
                     info!(%session, "the operator terminates the session");
                 }
@@ -180,7 +178,8 @@ impl Task {
             NodeEvent::Stream { .. } => {}
         }
         if let Some((node, instances)) = self.reach.handle(event) {
-            self.parts.placement.set_reach(node, instances);
+            let now = self.now();
+            self.parts.placement.set_reach(now, node, instances);
         }
     }
 
@@ -214,10 +213,11 @@ impl Task {
     /// Placement is told first: it stops granting before proxies hear of it, and what has come up
     /// is granted only to those that have heard.
     fn fleet_changed(&mut self, change: &FleetChange) {
+        let now = self.now();
         let (placement, instance) = (&mut self.parts.placement, &change.instance);
         match change.kind {
-            ChangeKind::Health { to, .. } => placement.set_up(instance, to == Health::Up),
-            ChangeKind::Draining(draining) => placement.set_draining(instance, draining),
+            ChangeKind::Health { to, .. } => placement.set_up(now, instance, to == Health::Up),
+            ChangeKind::Draining(draining) => placement.set_draining(now, instance, draining),
         }
         self.unpublished = true;
     }
@@ -280,6 +280,7 @@ impl Task {
                     fence,
                     change,
                 } => log(&instance, &session, fence, change),
+                Effect::Agent { .. } | Effect::Commit(_) | Effect::Over(_) => {}
             }
         }
     }
@@ -335,12 +336,7 @@ impl Task {
             instances: self.instances(now),
             learning: self.parts.placement.is_learning(),
             nodes: self.reach.connected(),
-            waiting: self
-                .parts
-                .placement
-                .sessions(now)
-                .filter(|session| session.instance.is_none())
-                .count(),
+            waiting: self.parts.placement.waiting(),
         })
     }
 }

@@ -94,6 +94,7 @@ impl Check<'_> {
             resume_window: resume_window?,
             second_device: second_device?,
             settle: settle?,
+            ..PoolPolicy::default()
         })
     }
 
