@@ -37,7 +37,9 @@ fn owner(number: u64) -> Owner {
             subject: format!("user-{number}").into(),
         },
         tenant: format!("tenant-{}", number % 3).into(),
-        resume_key: (number % 2 == 0).then(|| format!("key-{number}").into()),
+        resume_key: number
+            .is_multiple_of(2)
+            .then(|| format!("key-{number}").into()),
     }
 }
 
@@ -45,7 +47,7 @@ fn pick(number: u64) -> Pick {
     Pick {
         why: Why::ALL[number as usize % Why::ALL.len()],
         free: number as u32,
-        same_zone: number % 3 == 0,
+        same_zone: number.is_multiple_of(3),
         waited: Duration::from_millis(number),
     }
 }
@@ -77,7 +79,9 @@ fn lease(instance: u64, number: u64) -> LeaseRecord {
             },
             _ => RecordedState::Settling,
         },
-        window_until: (number % 5 == 0).then(|| STAMP.now.after(Duration::from_secs(30))),
+        window_until: number
+            .is_multiple_of(5)
+            .then(|| STAMP.now.after(Duration::from_secs(30))),
     }
 }
 
@@ -101,7 +105,7 @@ fn past(number: u64) -> PastSession {
         node: "envoy-1".into(),
         pick: pick(number),
         granted_at: ago(number + 60),
-        established_at: (number % 4 > 0).then(|| ago(number + 59)),
+        established_at: (!number.is_multiple_of(4)).then(|| ago(number + 59)),
         ended_at: ago(number),
         end: ends[number as usize % ends.len()],
     }
@@ -184,15 +188,15 @@ fn batch(number: u64) -> Batch {
     let mut batch = Batch::default();
     for instance in 0..3 {
         let instance = (number * 3 + instance) % 40;
-        let held = instance % 7 > 0;
+        let held = !instance.is_multiple_of(7);
         batch.lease(
             STAMP,
             name(instance),
             held.then(|| lease(instance, number + instance)),
         );
     }
-    batch.drained(name(number % 11), number % 2 == 0);
-    batch.quarantined(name(number % 13), number % 3 == 0);
+    batch.drained(name(number % 11), number.is_multiple_of(2));
+    batch.quarantined(name(number % 13), number.is_multiple_of(3));
     batch.past(STAMP, past(number));
     if number == 0 {
         batch.learnt();
