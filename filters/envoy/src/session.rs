@@ -1,5 +1,6 @@
 //! The words for a session, from the admitted request to its end.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub(crate) struct Session {
     pub(crate) owner: Owner,
     /// Without the port; empty if the proxy does not know it.
     pub(crate) client_address: String,
+    /// From 0 to 9; the greater goes first.
+    pub(crate) priority: u8,
+    /// What the instance has to have, by name.
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// What an admitted request wants.
