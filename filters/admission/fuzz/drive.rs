@@ -91,8 +91,8 @@ pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
             assert!(
                 admission
                     .labels
-                    .values()
-                    .all(|value| (1..=64).contains(&value.len()))
+                    .iter()
+                    .all(|(_, value)| (1..=64).contains(&value.len()))
             );
             assert!(admission.upstream.path.len() <= request.path.len());
             assert!(serde_json::from_str::<serde_json::Value>(&admitted_body(&admission)).is_ok());

@@ -1,7 +1,5 @@
 //! What a client asks for in an instance.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use percent_encoding::percent_decode;
 
 use crate::Reason;
@@ -11,15 +9,11 @@ use crate::policy::{PolicyError, PolicyProblem, is_query_parameter};
 
 /// A label, and where it is asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Label {
-    name: String,
-    query_parameter: Option<String>,
-    header: Option<String>,
-}
+pub(crate) struct Label(LabelConfig);
 
 impl Label {
     pub(crate) fn header(&self) -> Option<&str> {
-        self.header.as_deref()
+        self.0.header.as_deref()
     }
 }
 
@@ -35,7 +29,7 @@ impl<'p, 'a> Asked<'p, 'a> {
     /// Takes a parameter: its name decoded, its value as it came.
     pub(crate) fn parameter(&mut self, name: &[u8], value: &'a [u8]) {
         for (label, said) in &mut self.0 {
-            let parameter = label.query_parameter.as_deref().map(str::as_bytes);
+            let parameter = label.0.query_parameter.as_deref().map(str::as_bytes);
             if parameter == Some(name) {
                 said.add(percent_decode(value).into());
             }
@@ -50,9 +44,9 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
-    /// What is asked for, by the labels' names.
-    pub(crate) fn agreed(self) -> Result<BTreeMap<String, String>, Reason> {
-        let mut labels = BTreeMap::new();
+    /// What is asked for: names and values, in the policy's order.
+    pub(crate) fn agreed(self) -> Result<Vec<(String, String)>, Reason> {
+        let mut labels = Vec::new();
         for (label, said) in self.0 {
             match said {
                 Agreed::Nothing => {}
@@ -60,7 +54,7 @@ impl<'p, 'a> Asked<'p, 'a> {
                     let value = String::from_utf8(value.into_owned())
                         .ok()
                         .filter(|value| value.bytes().all(is_value));
-                    labels.insert(label.name.clone(), value.ok_or(Reason::BadRequest)?);
+                    labels.push((label.0.label.clone(), value.ok_or(Reason::BadRequest)?));
                 }
                 Agreed::One(_) | Agreed::Disagreed => return Err(Reason::BadRequest),
             }
@@ -76,55 +70,53 @@ pub(crate) fn compile_labels(
     if configs.len() > MAX_LABELS {
         return Err(PolicyError::new("labels", PolicyProblem::TooManyLabels));
     }
-    let mut names = BTreeSet::new();
-    let mut parameters = BTreeSet::from([token_parameter.to_owned()]);
-    let mut headers = BTreeSet::new();
-    let mut labels = Vec::with_capacity(configs.len());
+    let mut labels: Vec<Label> = Vec::with_capacity(configs.len());
     for (index, config) in configs.into_iter().enumerate() {
-        let error = |member: &str, problem| {
-            Err(PolicyError::new(
-                format!("labels[{index}]{member}"),
-                problem,
-            ))
-        };
-        let LabelConfig {
-            label: name,
-            query_parameter,
-            header,
-        } = config;
-        if !is_name(&name) {
-            return error(".label", PolicyProblem::LabelName(name));
+        if let Some((member, problem)) = label_problem(&config, &labels, token_parameter) {
+            let field = format!("labels[{index}]{member}");
+            return Err(PolicyError::new(field, problem));
         }
-        if !names.insert(name.clone()) {
-            return error(".label", PolicyProblem::Duplicate(name));
-        }
-        if let Some(parameter) = &query_parameter {
-            if !is_query_parameter(parameter) {
-                return error(".query_parameter", PolicyProblem::QueryParameter);
-            }
-            if !parameters.insert(parameter.clone()) {
-                let problem = PolicyProblem::Duplicate(parameter.clone());
-                return error(".query_parameter", problem);
-            }
-        }
-        if let Some(header) = &header {
-            if !is_header(header) {
-                return error(".header", PolicyProblem::Header);
-            }
-            if !headers.insert(header.clone()) {
-                return error(".header", PolicyProblem::Duplicate(header.clone()));
-            }
-        }
-        if query_parameter.is_none() && header.is_none() {
-            return error("", PolicyProblem::NoPlace);
-        }
-        labels.push(Label {
-            name,
-            query_parameter,
-            header,
-        });
+        labels.push(Label(config));
     }
     Ok(labels)
+}
+
+/// What is wrong with a label beside those before it, and in which member.
+fn label_problem(
+    config: &LabelConfig,
+    earlier: &[Label],
+    token_parameter: &str,
+) -> Option<(&'static str, PolicyProblem)> {
+    let LabelConfig {
+        label,
+        query_parameter,
+        header,
+    } = config;
+    let duplicate = |text: &str| PolicyProblem::Duplicate(text.to_owned());
+    if !is_name(label) {
+        return Some((".label", PolicyProblem::LabelName(label.clone())));
+    }
+    if earlier.iter().any(|other| other.0.label == *label) {
+        return Some((".label", duplicate(label)));
+    }
+    if let Some(parameter) = query_parameter {
+        let taken = |other: &Label| other.0.query_parameter.as_ref() == Some(parameter);
+        if !is_query_parameter(parameter) {
+            return Some((".query_parameter", PolicyProblem::QueryParameter));
+        }
+        if parameter == token_parameter || earlier.iter().any(taken) {
+            return Some((".query_parameter", duplicate(parameter)));
+        }
+    }
+    if let Some(header) = header {
+        if !is_header(header) {
+            return Some((".header", PolicyProblem::Header));
+        }
+        if earlier.iter().any(|other| other.header() == Some(header)) {
+            return Some((".header", duplicate(header)));
+        }
+    }
+    (query_parameter.is_none() && header.is_none()).then_some(("", PolicyProblem::NoPlace))
 }
 
 fn is_name(name: &str) -> bool {

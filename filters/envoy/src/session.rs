@@ -1,6 +1,5 @@
 //! The words for a session, from the admitted request to its end.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -45,8 +44,8 @@ pub(crate) struct Session {
     pub(crate) client_address: String,
     /// From 0 to 9; the greater goes first.
     pub(crate) priority: u8,
-    /// What the instance has to have, by name.
-    pub(crate) labels: BTreeMap<String, String>,
+    /// What the instance has to have: names and values.
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 /// What an admitted request wants.

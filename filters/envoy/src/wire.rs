@@ -23,7 +23,7 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
         client_address: session.client_address.clone(),
         check_only: acquire.check_only,
         priority: session.priority.into(),
-        labels: session.labels.clone(),
+        labels: session.labels.iter().cloned().collect(),
     }
     .encode_to_vec()
 }

@@ -24,7 +24,7 @@ fn session(id: &str) -> Session {
         },
         client_address: "192.0.2.1".to_owned(),
         priority: 0,
-        labels: BTreeMap::new(),
+        labels: Vec::new(),
     }
 }
 
