@@ -160,7 +160,7 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     for pool in &config.pools {
         placement.set_pool(pool.name.clone(), pool.policy.clone());
         for instance in &pool.instances {
-            placement.add_instance(now, instance.name.clone(), pool.name.clone());
+            placement.add_instance(now, instance.placed(&pool.name));
         }
     }
     placement

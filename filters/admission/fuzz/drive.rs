@@ -92,7 +92,7 @@ pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
                 admission
                     .labels
                     .iter()
-                    .all(|(_, value)| (1..=64).contains(&value.len()))
+                    .all(|(_, value)| (1..=63).contains(&value.len()))
             );
             assert!(admission.upstream.path.len() <= request.path.len());
             assert!(serde_json::from_str::<serde_json::Value>(&admitted_body(&admission)).is_ok());

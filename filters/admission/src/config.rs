@@ -39,7 +39,7 @@ pub struct PolicyConfig {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelConfig {
-    /// The label's name, as instances have it: 1 to 64 of `a-z`, `0-9`, `-`, `.` and `_`.
+    /// The label's name, as instances have it: 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`.
     pub label: String,
     /// The query parameter that holds the value asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

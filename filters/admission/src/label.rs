@@ -140,7 +140,7 @@ fn is_header(name: &str) -> bool {
 }
 
 /// Of a label's name and of its value.
-const MAX_BYTES: usize = 64;
+const MAX_BYTES: usize = 63;
 /// A request's parameters are compared with each.
 pub(crate) const MAX_LABELS: usize = 16;
 /// Credentials, and what makes a request an upgrade.

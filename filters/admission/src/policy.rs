@@ -162,14 +162,14 @@ pub enum PolicyProblem {
     Empty,
     /// A header's name is not one, or is taken.
     #[error(
-        "must be 1 to 64 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header that the handshake or Berth reads"
+        "must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header that the handshake or Berth reads"
     )]
     Header,
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyProblem),
     /// A label's name has characters that it may not have.
-    #[error("`{0}` is not 1 to 64 of a-z, 0-9, `-`, `.` and `_`")]
+    #[error("`{0}` is not 1 to 63 of a-z, 0-9, `-`, `.` and `_`")]
     LabelName(String),
     /// The key set is not one.
     #[error("must be a JWK Set: an object with an array `keys` (RFC 7517 §5)")]

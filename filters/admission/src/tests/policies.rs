@@ -121,10 +121,10 @@ fn a_policy_that_makes_no_sense_is_refused_by_its_field() {
 
 #[test]
 fn a_label_that_nobody_could_ask_for_is_refused() {
-    let name = "is not 1 to 64 of a-z, 0-9, `-`, `.` and `_`";
+    let name = "is not 1 to 63 of a-z, 0-9, `-`, `.` and `_`";
     let parameter = "query_parameter: must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, \
                      and not `berth_resume_key`";
-    let header = "header: must be 1 to 64 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header \
+    let header = "header: must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header \
                   that the handshake or Berth reads";
     let mut table = vec![
         (
@@ -148,7 +148,7 @@ fn a_label_that_nobody_could_ask_for_is_refused() {
             "labels[1].header: `x-region` is there already".into(),
         ),
     ];
-    for label in ["", "Gpu", "g pu", &"g".repeat(65)] {
+    for label in ["", "Gpu", "g pu", &"g".repeat(64)] {
         let expected = format!("labels[1].label: `{label}` {name}");
         table.push((json!({"label": label, "header": "h"}), expected));
     }

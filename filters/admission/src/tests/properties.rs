@@ -41,7 +41,7 @@ fn check_promises(sent: &Sent, admission: &Admission) -> Result<(), TestCaseErro
     for (name, value) in &admission.labels {
         prop_assert_eq!(name, "region");
         let clean = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        prop_assert!((1..=64).contains(&value.len()) && value.bytes().all(clean));
+        prop_assert!((1..=63).contains(&value.len()) && value.bytes().all(clean));
     }
     prop_assert!(admission.expires_at.is_some_and(|end| end.0 > NOW));
     let path = &admission.upstream.path;
