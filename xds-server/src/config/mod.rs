@@ -22,6 +22,7 @@ use crate::{
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
 pub use name::NameError;
+pub(crate) use name::zone;
 
 mod check;
 mod error;

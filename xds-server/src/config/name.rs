@@ -46,7 +46,7 @@ pub(super) fn instance_name(text: &str) -> Result<InstanceName, NameError> {
 }
 
 /// A zone's name: 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
-pub(super) fn zone(text: &str) -> Result<Zone, NameError> {
+pub(crate) fn zone(text: &str) -> Result<Zone, NameError> {
     check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
     Ok(text.into())
 }
