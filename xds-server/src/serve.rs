@@ -1,5 +1,6 @@
 //! `berth serve`: puts the parts together and runs them until it is told to stop.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::controller::{self, Parts};
 use crate::placement::{Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
+use crate::store::{HistoryLimits, MemoryStore, Store};
 use crate::xds::{
     Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
 };
@@ -85,6 +87,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         xds,
     })?;
     let task = tokio::spawn(task);
+    let history = MemoryStore::new(HistoryLimits::default()).history();
 
     let (stop, stopping) = watch::channel(false);
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
@@ -104,7 +107,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
             TcpIncoming::from(xds_listener).with_nodelay(Some(true)),
             stopped(stopping.clone()),
         );
-    let admin = axum::serve(admin_listener, admin::router(controller))
+    let admin = axum::serve(admin_listener, admin::router(controller, history))
         .with_graceful_shutdown(stopped(stopping));
     info!(xds = %config.xds, admin = %config.admin, "ready");
 
@@ -148,6 +151,7 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     let tick = config.timing.tick;
     let hold = longest_hold(config);
     let timing = Timing {
+        agent_within: AGENT_WITHIN,
         // A grant that was under way, a tick, and its Sync under way.
         learn_for: tick * 4,
         reserve_for: hold + config.timing.handshake_timeout + tick * 2,
@@ -156,14 +160,19 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     let now = clock.now();
     // Seconds since 1970 grow from one start to the next as long as nobody sets the clock back;
     // what Syncs report raises the term where somebody has.
-    let mut placement = Placement::new(timing, clock::unix_seconds(), now);
+    let mut placement = Placement::new(timing, clock::unix_seconds(), hash_seed(), now);
     for pool in &config.pools {
-        placement.set_pool(pool.name.clone(), pool.policy.clone());
+        placement.set_pool(now, pool.name.clone(), pool.policy.clone());
         for instance in &pool.instances {
             placement.add_instance(now, instance.placed(&pool.name));
         }
     }
     placement
+}
+
+/// Another one for each process: nobody outside can know which names share a bucket.
+fn hash_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn gateway(config: &Config) -> Result<Gateway, ServeError> {
@@ -229,6 +238,9 @@ struct ControlPlane {
     hold_ms: u64,
     tick_ms: u64,
 }
+
+/// An agent has this long to do what it is told before it is told to restart the runtime.
+const AGENT_WITHIN: Duration = Duration::from_secs(30);
 
 /// A proxy that is gone without a word is noticed after the two together.
 const KEEPALIVE: Duration = Duration::from_secs(30);

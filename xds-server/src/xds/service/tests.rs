@@ -109,7 +109,7 @@ async fn a_proxy_says_where_it_is() {
         (place(""), None),
         (place("eu-1a"), Some("eu-1a".to_owned())),
     ] {
-        let (requests, receiver) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(1);
         let first = DeltaDiscoveryRequest {
             node: Some(Node {
                 id: "edge-1".to_owned(),
@@ -118,19 +118,17 @@ async fn a_proxy_says_where_it_is() {
             }),
             ..first_request("")
         };
-        requests.send(first).await.unwrap();
+        sender.send(first).await.unwrap();
         let mut client = world.client().await;
         let requests = ReceiverStream::new(receiver);
-        let _responses = client.delta_aggregated_resources(requests).await.unwrap();
+        let responses = client.delta_aggregated_resources(requests).await.unwrap();
         let NodeEvent::Connected { zone, .. } = world.event().await else {
             panic!("not connected")
         };
         assert_eq!(zone, expected);
-        drop((client, _responses));
-        assert!(matches!(
-            world.event().await,
-            NodeEvent::Disconnected { .. }
-        ));
+        drop((sender, responses));
+        let end = world.event().await;
+        assert!(matches!(end, NodeEvent::Disconnected { .. }), "{end:?}");
     }
 }
 
