@@ -59,7 +59,8 @@ pub(super) async fn query(
 /// `None` if the limit is out of bounds.
 fn compile(asked: Asked) -> Option<HistoryQuery> {
     let now = UnixMillis(clock::unix_seconds().saturating_mul(1000));
-    let limit = asked.limit.map_or(Some(Limit::default()), Limit::new)?;
+    let default = || Some(Limit::default());
+    let limit = asked.limit.map_or_else(default, Limit::new)?;
     Some(HistoryQuery {
         session: asked.session.map(Into::into),
         subject: asked.subject.map(Into::into),

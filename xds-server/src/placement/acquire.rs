@@ -1,183 +1,254 @@
-//! An Acquire, from its arrival to its answer.
+//! An Acquire, from its arrival to where it waits.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::lease::{Lease, LeaseState};
+use super::agent::Agent;
+use super::keys::{SessionKey, SlotKey};
+use super::lease::LeaseState;
 use super::timers::Timer;
 use super::types::{
-    Acquire, Change, CloseReason, Fence, Grant, InstanceName, NodeId, Outcome, Owner, PoolPolicy,
-    Refusal, RequestId, SecondDevice, SessionId, Time,
+    Acquire, CloseReason, Outcome, Pick, Refusal, RequestId, SecondDevice, SessionId, Time, Why,
 };
 use super::vm::Vm;
-use super::{Effect, Placement, Session, SessionState};
+use super::{Ignored, Placement, Session, SessionState, Waiting, WaitingPlace};
 
 impl Placement {
     /// Takes a request. Its answer comes as an effect, at once or when what it waits for has
     /// happened. The same session asked for again is answered the same.
     pub fn acquire(&mut self, now: Time, request: RequestId, acquire: Acquire) {
-        let session = acquire.session.clone();
-        let origin = acquire.origin.clone();
-        let vm = self
+        let vm = self.hear(now, &acquire.origin.vm);
+        let over = self
             .vms
-            .entry(origin.vm.clone())
-            .or_insert_with(|| Vm::new(now));
-        vm.heard = now;
-        let over = vm.is_over(&session, origin.sequence);
-        self.watch(&origin.vm);
+            .get(vm)
+            .is_some_and(|vm| vm.is_over(&acquire.session, acquire.origin.sequence));
         if over {
-            self.counts.late += 1;
-            return self.refuse(request, &session, Refusal::Cancelled);
-        }
-        if self.sessions.contains_key(&session) {
-            return self.acquire_again(request, acquire);
-        }
-        let Some(pool) = self.pools.get(&acquire.pool) else {
-            return self.refuse(request, &session, Refusal::NoSuchPool);
-        };
-        let until = now.after(pool.policy.hold);
-        if let Some(vm) = self.vms.get_mut(&origin.vm) {
-            vm.sessions.insert(session.clone());
-        }
-        let state = SessionState::Waits {
-            request,
-            heir_of: None,
-            until,
-        };
-        self.sessions
-            .insert(session.clone(), Session { acquire, state });
-        if let Some(learning) = self.learning.as_mut() {
-            learning.push(session.clone());
-            self.timers.set(until, Timer::Patience(session));
+            self.ignore(Ignored::LateAcquire);
+            self.refuse(request, &acquire.session, Refusal::Cancelled);
+        } else if let Some(known) = self.sessions.find(&acquire.session) {
+            self.acquire_again(request, known, &acquire);
+        } else if let Some(pool) = self.pools.find(&acquire.pool) {
+            let user = self.users.find_or_insert_default(&acquire.owner.user);
+            let hold = self.pools.get(pool).map(|pool| pool.policy.hold);
+            let until = now.after(hold.unwrap_or_default());
+            let waiting = Waiting {
+                request,
+                until,
+                place: WaitingPlace::Door,
+            };
+            let session = Session {
+                sequence: acquire.origin.sequence,
+                pool,
+                user,
+                vm,
+                asked_at: now,
+                established_at: None,
+                counted: false,
+                state: SessionState::Waits(waiting),
+                acquire: Arc::new(acquire),
+            };
+            let key = self.enter(session);
+            if self.learning {
+                self.enqueue(now, key);
+            } else {
+                self.decide(now, key);
+            }
         } else {
-            self.decide(now, &session);
+            self.refuse(request, &acquire.session, Refusal::NoSuchPool);
         }
+        self.serve_queues(now);
     }
 
-    /// What an Acquire for `pool` would be answered now; leases nothing.
-    pub fn check(
-        &self,
-        node: &NodeId,
-        pool: &super::PoolName,
-        owner: &Owner,
-    ) -> Result<(), Refusal> {
-        if !self.pools.contains_key(pool) {
-            return Err(Refusal::NoSuchPool);
+    /// The caller of that request no longer listens: if its session waits, it leaves. A session
+    /// that has an instance keeps it until its VM says what came of it.
+    pub fn cancel(&mut self, now: Time, request: RequestId, session: &SessionId) {
+        if let Some(key) = self.sessions.find(session)
+            && let Some(SessionState::Waits(waiting)) =
+                self.sessions.get(key).map(|known| known.state)
+            && waiting.request == request
+        {
+            self.refuse_waiting(key, Refusal::Cancelled);
         }
-        if self.learning.is_some() {
+        self.serve_queues(now);
+    }
+
+    /// What an Acquire would be answered now, without a wait; leases nothing.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check(&self, now: Time, acquire: &Acquire) -> Result<(), Refusal> {
+        let pool = self.pools.find(&acquire.pool).ok_or(Refusal::NoSuchPool)?;
+        if self.learning {
             return Err(Refusal::Learning);
         }
-        match self.claim(owner, pool) {
-            Claim::Refused => Err(Refusal::SessionExists),
-            Claim::Own(instance) if self.serves(&instance, node) => Ok(()),
-            Claim::Own(_) | Claim::None => match self.free(pool, node) {
-                Some(_) => Ok(()),
-                None => Err(self.no_instance()),
-            },
+        let user = self.users.find(&acquire.owner.user).unwrap_or_default();
+        let session = Session {
+            acquire: Arc::new(acquire.clone()),
+            sequence: acquire.origin.sequence,
+            pool,
+            user,
+            vm: super::VmKey::default(),
+            asked_at: now,
+            established_at: None,
+            counted: false,
+            state: SessionState::Holds(SlotKey::default()),
+        };
+        let own = match self.claim(&session) {
+            Claim::Refused => return Err(Refusal::SessionExists),
+            Claim::Own(slot) => self.serves(slot, &acquire.origin.node),
+            Claim::None => false,
+        };
+        if own {
+            return Ok(());
         }
+        if let Some(refusal) = self.too_many(now, &session) {
+            return Err(refusal);
+        }
+        let retry_after = self.retry_after(now, pool);
+        let free = self.choose(now, &session).map(|_| ());
+        free.ok_or(Refusal::NoInstance { retry_after })
+    }
+
+    /// Makes a session known.
+    pub(super) fn enter(&mut self, session: Session) -> SessionKey {
+        let (vm, user) = (session.vm, session.user);
+        let key = self
+            .sessions
+            .insert(session.acquire.session.clone(), session);
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.sessions.insert(key);
+        }
+        if let Some(holder) = self.users.get_mut(user) {
+            holder.sessions.push(key);
+        }
+        key
+    }
+
+    /// Notes that a VM has said something.
+    pub(super) fn hear(&mut self, now: Time, id: &super::VmId) -> super::VmKey {
+        let key = match self.vms.find(id) {
+            Some(key) => key,
+            None => self.vms.insert(id.clone(), Vm::new(self.hash_seed)),
+        };
+        if let Some(vm) = self.vms.get_mut(key) {
+            vm.heard = now;
+            if !vm.watched {
+                vm.watched = true;
+                let silent_at = now.after(self.timing.silent_after);
+                self.timers.set(silent_at, Timer::Silence(key));
+            }
+        }
+        key
     }
 
     /// The same session asks again: an answer was lost, or the first Acquire never came.
-    fn acquire_again(&mut self, request: RequestId, acquire: Acquire) {
-        let session = acquire.session;
-        let Some(known) = self.sessions.get_mut(&session) else {
+    fn acquire_again(&mut self, request: RequestId, key: SessionKey, acquire: &Acquire) {
+        let Some(known) = self.sessions.get_mut(key) else {
             return;
         };
+        let session = &acquire.session;
         if known.acquire.origin.vm != acquire.origin.vm {
-            self.counts.foreign += 1;
-            return self.refuse(request, &session, Refusal::IdInUse);
+            self.ignore(Ignored::ForeignSession);
+            return self.refuse(request, session, Refusal::IdInUse);
         }
-        let sequence = known.acquire.origin.sequence.max(acquire.origin.sequence);
-        known.acquire.origin.sequence = sequence;
+        known.sequence = known.sequence.max(acquire.origin.sequence);
         match &mut known.state {
-            SessionState::Waits {
-                request: earlier, ..
-            } => {
-                let earlier = std::mem::replace(earlier, request);
-                self.refuse(earlier, &session, Refusal::Cancelled);
+            SessionState::Waits(waiting) => {
+                let earlier = std::mem::replace(&mut waiting.request, request);
+                self.refuse(earlier, session, Refusal::Cancelled);
             }
-            SessionState::Holds(instance) => {
-                let instance = instance.clone();
-                let Some(fence) = self.lease(&instance).map(|lease| lease.fence) else {
-                    return;
-                };
-                self.answer(
-                    request,
-                    &session,
-                    Outcome::Granted(Grant { fence, instance }),
-                );
+            SessionState::Holds(slot) => {
+                let (slot, sequence) = (*slot, known.sequence);
+                self.grant_again(request, slot, sequence);
             }
         }
     }
 
-    /// Finds an instance for a waiting session: its own, or any free one.
-    pub(super) fn decide(&mut self, now: Time, session: &SessionId) {
-        let Some(known) = self.sessions.get(session) else {
+    fn grant_again(&mut self, request: RequestId, key: SlotKey, sequence: u64) {
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if !self.speaks(now, session) {
-            // Its proxy has said nothing for as long as it waited: an answer would reach nobody.
-            return self.refuse_waiting(session, Refusal::Cancelled);
+        let open = slot.agent.as_ref().is_none_or(Agent::has_opened);
+        let Some(lease) = slot.lease.as_mut() else {
+            return;
+        };
+        lease.sequence = sequence;
+        let session = lease.acquire.session.clone();
+        let earlier = lease.opening.take();
+        if !open {
+            lease.opening = Some(request);
         }
-        let Acquire {
-            origin,
-            pool,
-            owner,
-            ..
-        } = &known.acquire;
-        let (node, pool) = (origin.node.clone(), pool.clone());
-        let own = match self.claim(owner, &pool) {
-            Claim::Refused => return self.refuse_waiting(session, Refusal::SessionExists),
-            Claim::Own(instance) if self.serves(&instance, &node) => {
-                return self.inherit(now, session, &instance);
+        if let Some(earlier) = earlier {
+            self.refuse(earlier, &session, Refusal::Cancelled);
+        }
+        self.commit(key);
+        if open {
+            self.answer_grant(request, key);
+        }
+    }
+
+    /// Finds an instance for a waiting session: its own, or any free one; or lets it wait.
+    pub(super) fn decide(&mut self, now: Time, key: SessionKey) {
+        if !self.speaks(now, key) {
+            // Its proxy has said nothing for as long as it waited: an answer would reach nobody.
+            return self.refuse_waiting(key, Refusal::Cancelled);
+        }
+        let Some(known) = self.sessions.get(key) else {
+            return;
+        };
+        let own = match self.claim(known) {
+            Claim::Refused => return self.refuse_waiting(key, Refusal::SessionExists),
+            Claim::Own(slot) if self.serves(slot, &known.acquire.origin.node) => {
+                return self.inherit(now, key, slot);
             }
-            Claim::Own(instance) => Some(instance),
+            Claim::Own(slot) => Some(slot),
             Claim::None => None,
         };
-        let Some(free) = self.free(&pool, &node) else {
-            let refusal = self.no_instance();
-            return self.refuse_waiting(session, refusal);
+        if own.is_none()
+            && let Some(refusal) = self.too_many(now, known)
+        {
+            return self.refuse_waiting(key, refusal);
+        }
+        let Some((free, pick)) = self.choose(now, known) else {
+            return self.enqueue(now, key);
         };
         // Its own cannot be had now, and is let go of only where there is another in its place.
         if let Some(own) = own {
-            self.give_up_own(now, &own);
+            self.give_up_own(now, own);
         }
-        self.grant(now, session, &free, None);
-    }
-
-    /// The instance that anybody would be given, the one that has been free for longest.
-    fn free(&self, pool: &super::PoolName, node: &NodeId) -> Option<InstanceName> {
-        let free = &self.pools.get(pool)?.free;
-        free.iter()
-            .map(|(_, instance)| instance)
-            .find(|instance| self.serves(instance, node))
-            .cloned()
+        self.grant(now, key, free, pick, None);
     }
 
     /// What the user already has in the pool, and what the pool's policy makes of it.
-    fn claim(&self, owner: &Owner, pool: &super::PoolName) -> Claim {
-        let Some(policy) = self.pools.get(pool).map(|pool| &pool.policy) else {
+    pub(super) fn claim(&self, session: &Session) -> Claim {
+        let Some(policy) = self.pools.get(session.pool).map(|pool| &pool.policy) else {
             return Claim::None;
         };
         let mut claim = Claim::None;
-        for instance in self.held_by.get(&owner.user).into_iter().flatten() {
-            let Some(slot) = self.slots.get(instance).filter(|slot| slot.pool == *pool) else {
+        let held = self.users.get(session.user).map(|holder| &holder.held);
+        for key in held.into_iter().flatten() {
+            let Some(slot) = self
+                .slots
+                .get(*key)
+                .filter(|slot| slot.pool == session.pool)
+            else {
                 continue;
             };
             let Some(lease) = &slot.lease else {
                 continue;
             };
-            let keyed = owner.resume_key.is_some() && owner.resume_key == lease.owner.resume_key;
-            let keyless = owner.resume_key.is_none() || lease.owner.resume_key.is_none();
+            let keyed = lease.has_key_of(&session.acquire);
+            let keys = [&session.acquire, &lease.acquire].map(|acquire| &acquire.owner.resume_key);
+            let keyless = keys.iter().any(|key| key.is_none());
             match lease.state {
                 // Its client waits like anyone until somebody knows what became of it.
                 LeaseState::Orphaned { .. } | LeaseState::Settling { .. } => {}
-                _ if keyed => return Claim::Own(instance.clone()),
-                LeaseState::Resumable { .. } if keyless => return Claim::Own(instance.clone()),
+                _ if keyed => return Claim::Own(*key),
+                LeaseState::Resumable { .. } if keyless => return Claim::Own(*key),
                 LeaseState::Resumable { .. } => {}
                 LeaseState::Active | LeaseState::Reserved { .. } => match policy.second_device {
                     SecondDevice::Allow => {}
                     SecondDevice::Refuse => claim = Claim::Refused,
-                    SecondDevice::TakeOver => claim = Claim::Own(instance.clone()),
+                    SecondDevice::TakeOver => claim = Claim::Own(*key),
                 },
             }
         }
@@ -185,193 +256,133 @@ impl Placement {
     }
 
     /// Makes the session the next one on the instance, and ends the one that is on it.
-    fn inherit(&mut self, now: Time, session: &SessionId, instance: &InstanceName) {
-        let Some(lease) = self
-            .slots
-            .get_mut(instance)
-            .and_then(|slot| slot.lease.as_mut())
-        else {
+    pub(super) fn inherit(&mut self, now: Time, key: SessionKey, slot: SlotKey) {
+        self.set_waiting_place(key, WaitingPlace::Heir(slot));
+        let Some(known) = self.sessions.get(key) else {
             return;
         };
-        let displaced = lease.heir.replace(session.clone());
-        let (state, live) = (lease.state, lease.session.clone());
-        let Some(known) = self.sessions.get_mut(session) else {
+        let acquire = Arc::clone(&known.acquire);
+        let Some(lease) = self.lease_mut(slot) else {
             return;
         };
-        let keyed = known.acquire.owner.resume_key.is_some()
-            && known.acquire.owner.resume_key == lease.owner.resume_key;
-        if let SessionState::Waits { heir_of, until, .. } = &mut known.state {
-            *heir_of = Some(instance.clone());
-            self.timers.set(*until, Timer::Patience(session.clone()));
-        }
+        let displaced = lease.heir.replace(key);
+        let (state, live, keyed) = (lease.state, lease.session, lease.has_key_of(&acquire));
         if let Some(displaced) = displaced {
-            self.refuse_waiting(&displaced, Refusal::Superseded);
+            self.refuse_waiting(displaced, Refusal::Superseded);
         }
-        match state {
-            LeaseState::Resumable { settled_at, .. } if settled_at <= now => {
-                self.hand_over(now, instance);
+        match (state, live) {
+            (LeaseState::Resumable { settled_at, .. }, _) if settled_at <= now => {
+                self.hand_over(now, slot);
             }
-            LeaseState::Resumable { .. } => self.set_lease_state(now, instance, state),
-            _ if keyed => self.close(&live, CloseReason::Resumed),
-            _ => self.close(&live, CloseReason::TakenOver),
+            (LeaseState::Resumable { .. }, _) => self.set_lease_state(now, slot, state),
+            (_, Some(live)) if keyed => self.close(live, CloseReason::Resumed),
+            (_, Some(live)) => self.close(live, CloseReason::TakenOver),
+            (_, None) => {}
+        }
+    }
+
+    /// A client has gone and may come back; if it is here already, it gets the instance.
+    pub(super) fn find_heir(&mut self, now: Time, slot: SlotKey) {
+        let Some(lease) = self.lease(slot).filter(|lease| lease.heir.is_none()) else {
+            return;
+        };
+        let waiting = self.users.get(lease.user).map(|holder| &holder.sessions);
+        let heir = waiting.into_iter().flatten().copied().find(|key| {
+            self.sessions.get(*key).is_some_and(|known| {
+                matches!(known.place(), WaitingPlace::Queue(_))
+                    && matches!(self.claim(known), Claim::Own(own) if own == slot)
+                    && self.serves(slot, &known.acquire.origin.node)
+            })
+        });
+        if let Some(heir) = heir {
+            self.inherit(now, heir, slot);
         }
     }
 
     /// Lets go of an instance of the client's own where it cannot be sent.
-    fn give_up_own(&mut self, now: Time, instance: &InstanceName) {
-        let Some(lease) = self.lease(instance) else {
+    fn give_up_own(&mut self, now: Time, slot: SlotKey) {
+        let Some(lease) = self.lease(slot) else {
             return;
         };
-        match lease.state {
-            LeaseState::Resumable { .. } => self.settle(now, instance),
-            LeaseState::Active | LeaseState::Reserved { .. } => {
-                let live = lease.session.clone();
-                self.close(&live, CloseReason::Resumed);
+        match (lease.state, lease.session) {
+            (LeaseState::Resumable { .. }, _) => self.settle(now, slot),
+            (LeaseState::Active | LeaseState::Reserved { .. }, Some(live)) => {
+                self.close(live, CloseReason::Resumed);
             }
-            LeaseState::Orphaned { .. } | LeaseState::Settling { .. } => {}
+            _ => {}
         }
     }
 
-    pub(super) fn grant(
-        &mut self,
-        now: Time,
-        session: &SessionId,
-        instance: &InstanceName,
-        window_until: Option<Time>,
-    ) {
-        let Some(known) = self.sessions.get_mut(session) else {
+    /// Moves a waiting session to another place.
+    pub(super) fn set_waiting_place(&mut self, key: SessionKey, place: WaitingPlace) {
+        let Some(known) = self.sessions.get_mut(key) else {
             return;
         };
-        let SessionState::Waits { request, .. } = known.state else {
-            return;
-        };
-        known.state = SessionState::Holds(instance.clone());
-        let owner = known.acquire.owner.clone();
-        self.sequence += 1;
-        let fence = Fence {
-            term: self.term,
-            sequence: self.sequence,
-        };
-        let until = now.after(self.timing.reserve_for);
-        self.place(
-            now,
-            instance,
-            Lease {
-                fence,
-                owner,
-                session: session.clone(),
-                state: LeaseState::Reserved { until },
-                since: now,
-                heir: None,
-                window_until,
-            },
-        );
-        self.counts.granted += 1;
-        self.note(instance, Change::Reserved);
-        let grant = Grant {
-            fence,
-            instance: instance.clone(),
-        };
-        self.answer(request, session, Outcome::Granted(grant));
-    }
-
-    /// Puts a lease into an empty slot.
-    pub(super) fn place(&mut self, now: Time, instance: &InstanceName, lease: Lease) {
-        let (user, state) = (lease.owner.user.clone(), lease.state);
-        self.held_by.entry(user).or_default().push(instance.clone());
-        self.update_slot(instance, |slot| {
-            slot.last_fence = slot.last_fence.max(Some(lease.fence));
-            slot.lease = Some(lease);
-        });
-        self.set_lease_state(now, instance, state);
-    }
-
-    pub(super) fn lease(&self, instance: &InstanceName) -> Option<&Lease> {
-        self.slots.get(instance)?.lease.as_ref()
-    }
-
-    /// An instance's lease, and the rules of its pool.
-    pub(super) fn lease_and_policy(
-        &self,
-        instance: &InstanceName,
-    ) -> Option<(&Lease, &PoolPolicy)> {
-        let slot = self.slots.get(instance)?;
-        Some((slot.lease.as_ref()?, &self.pools.get(&slot.pool)?.policy))
-    }
-
-    /// The instance is up, and the proxy can be sent to it.
-    pub(super) fn serves(&self, instance: &InstanceName, node: &NodeId) -> bool {
-        self.slots.get(instance).is_some_and(|slot| slot.up)
-            && self
-                .reach
-                .get(node)
-                .is_some_and(|reach| reach.contains(instance))
-    }
-
-    /// The session's VM is not silent.
-    pub(super) fn speaks(&self, now: Time, session: &SessionId) -> bool {
-        self.sessions
-            .get(session)
-            .and_then(|known| self.vms.get(&known.acquire.origin.vm))
-            .is_some_and(|vm| now.since(vm.heard) < self.timing.silent_after)
-    }
-
-    pub(super) fn no_instance(&self) -> Refusal {
-        Refusal::NoInstance {
-            retry_after: RETRY_AFTER,
+        let before = known.place();
+        if let SessionState::Waits(waiting) = &mut known.state {
+            waiting.place = place;
+            match place {
+                WaitingPlace::Door => self.timers.clear(waiting.until, Timer::Patience(key)),
+                _ => self.timers.set(waiting.until, Timer::Patience(key)),
+            }
+        }
+        if let WaitingPlace::Queue(ticket) = before
+            && let Some(pool) = self.pools.get_mut(known.pool)
+        {
+            let acquire = &known.acquire;
+            pool.queue
+                .remove(acquire.priority, &acquire.owner.tenant, ticket);
+        }
+        if matches!(place, WaitingPlace::Heir(_)) {
+            self.count(key, false);
         }
     }
 
     /// Refuses a session that waits, and forgets it.
-    pub(super) fn refuse_waiting(&mut self, session: &SessionId, refusal: Refusal) {
-        let Some(known) = self.forget_session(session) else {
+    pub(super) fn refuse_waiting(&mut self, key: SessionKey, refusal: Refusal) {
+        let Some(known) = self.forget_session(key) else {
             return;
         };
-        if let SessionState::Waits {
-            request, heir_of, ..
-        } = known.state
-        {
-            self.disinherit(heir_of.as_ref(), session);
-            self.refuse(request, session, refusal);
+        if let SessionState::Waits(waiting) = known.state {
+            if let WaitingPlace::Heir(slot) = waiting.place {
+                self.disinherit(slot, key);
+            }
+            self.refuse(waiting.request, &known.acquire.session, refusal);
         }
     }
 
-    pub(super) fn disinherit(&mut self, instance: Option<&InstanceName>, session: &SessionId) {
-        let lease = instance
-            .and_then(|instance| self.slots.get_mut(instance))
-            .and_then(|slot| slot.lease.as_mut());
-        if let Some(lease) = lease
-            && lease.heir.as_ref() == Some(session)
+    pub(super) fn disinherit(&mut self, slot: SlotKey, session: SessionKey) {
+        if let Some(lease) = self.lease_mut(slot)
+            && lease.heir == Some(session)
         {
             lease.heir = None;
         }
     }
 
-    fn refuse(&mut self, request: RequestId, session: &SessionId, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, request: RequestId, session: &SessionId, refusal: Refusal) {
         self.counts.refused += 1;
         self.answer(request, session, Outcome::Refused(refusal));
-    }
-
-    pub(super) fn answer(&mut self, request: RequestId, session: &SessionId, outcome: Outcome) {
-        let session = session.clone();
-        self.effects.push_back(Effect::Answer {
-            request,
-            session,
-            outcome,
-        });
     }
 }
 
 /// What a user's leases mean for a new request of theirs.
-enum Claim {
+pub(super) enum Claim {
     /// Nothing.
     None,
     /// This instance is theirs, now or once the session on it has ended.
-    Own(InstanceName),
+    Own(SlotKey),
     /// They have a session and may have no other.
     Refused,
 }
 
-/// A session lasts minutes to hours; a client that asks every few seconds finds a place soon after
-/// it is free.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+impl Pick {
+    /// The pick of an instance that was not chosen but the client's own.
+    pub(super) fn own(why: Why, free: usize, same_zone: bool, waited: std::time::Duration) -> Self {
+        Self {
+            why,
+            free: u32::try_from(free).unwrap_or(u32::MAX),
+            same_zone,
+            waited,
+        }
+    }
+}

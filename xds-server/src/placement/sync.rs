@@ -1,14 +1,14 @@
 //! What VMs say of their sessions: the truth about what is live.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use super::keys::{SessionKey, Set, SlotKey, VmKey};
 use super::lease::{Lease, LeaseState};
 use super::types::{
-    Acquire, Change, Close, CloseReason, EndCause, Grant, InstanceName, Origin, ReportedEnd,
-    ReportedSession, SessionId, Sync, Time,
+    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, Labels, Origin, Pick, Priority,
+    ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
 };
-use super::vm::Vm;
-use super::{Placement, Session, SessionState};
+use super::{Ignored, Placement, Session, SessionState};
 
 impl Placement {
     /// Takes a VM's word; answers with what that VM has to close.
@@ -18,27 +18,15 @@ impl Placement {
             sessions,
             ended,
         } = sync;
-        let vm = self
-            .vms
-            .entry(origin.vm.clone())
-            .or_insert_with(|| Vm::new(now));
-        vm.heard = now;
-        self.watch(&origin.vm);
+        let vm = self.hear(now, &origin.vm);
         for end in ended {
-            self.take_end(now, &origin, end);
+            self.take_end(now, vm, &origin, end);
         }
         if let Some(sessions) = sessions {
-            self.take_full(now, &origin, sessions);
+            self.take_full(now, vm, &origin, sessions);
         }
-        self.closes(&origin)
-    }
-
-    fn closes(&self, origin: &Origin) -> Vec<Close> {
-        let closing = self
-            .vms
-            .get(&origin.vm)
-            .into_iter()
-            .flat_map(|vm| &vm.closing);
+        self.serve_queues(now);
+        let closing = self.vms.get(vm).into_iter().flat_map(|vm| &vm.closing);
         closing
             .map(|(session, reason)| Close {
                 session: session.clone(),
@@ -47,200 +35,297 @@ impl Placement {
             .collect()
     }
 
-    fn take_end(&mut self, now: Time, origin: &Origin, end: ReportedEnd) {
+    fn take_end(&mut self, now: Time, key: VmKey, origin: &Origin, end: ReportedEnd) {
         let ReportedEnd {
             session,
             fence,
             cause,
         } = end;
-        let mut repeated = false;
-        if let Some(vm) = self.vms.get_mut(&origin.vm) {
-            repeated = vm.has_ended(&session);
-            vm.remember_end(session.clone(), origin.sequence);
-        }
-        match self.sessions.get(&session) {
-            Some(known) if known.acquire.origin.vm != origin.vm => self.counts.foreign += 1,
-            Some(known) => {
-                let held = match &known.state {
-                    SessionState::Holds(instance) => self.lease(instance).map(|lease| lease.fence),
-                    SessionState::Waits { .. } => None,
-                };
-                // Without a fence the filter had not seen the grant that is under way to it.
-                if fence.is_some() && fence != held {
-                    self.counts.foreign += 1;
-                } else {
-                    self.end(now, &session, cause);
-                }
-            }
-            None => {
-                // Its end overtook its Acquire, or it was never ours. That a Sync repeats what a hint
-                // said is as it should be.
-                if !repeated {
-                    self.counts.late += 1;
-                }
-                if let Some(vm) = self.vms.get_mut(&origin.vm) {
-                    vm.closing.remove(&session);
-                }
-            }
-        }
-    }
-
-    fn take_full(&mut self, now: Time, origin: &Origin, sessions: Vec<ReportedSession>) {
-        let pending: HashSet<SessionId> = sessions
-            .iter()
-            .filter(|reported| reported.grant.is_none())
-            .map(|reported| reported.session.clone())
-            .collect();
-        let Some(vm) = self.vms.get_mut(&origin.vm) else {
+        let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        if !vm.advance(origin.sequence, pending) {
-            self.counts.late += 1;
-            return;
-        }
-        let listed: HashMap<SessionId, ReportedSession> = sessions
-            .into_iter()
-            .map(|reported| (reported.session.clone(), reported))
-            .collect();
-        let unlisted: Vec<SessionId> = vm
-            .sessions
-            .iter()
-            .filter(|session| !listed.contains_key(*session))
-            .cloned()
-            .collect();
-        for session in unlisted {
-            // It speaks only for Acquires with lower numbers.
-            let told = self
-                .sessions
-                .get(&session)
-                .is_some_and(|known| known.acquire.origin.sequence < origin.sequence);
-            if told {
-                self.end(now, &session, EndCause::Unlisted);
+        let repeated = vm.has_ended(&session);
+        vm.remember_end(session.clone(), origin.sequence);
+        let Some(found) = self.sessions.find(&session) else {
+            // Its end overtook its Acquire, or it was never ours. That a Sync repeats what a hint
+            // said is as it should be.
+            if let Some(vm) = self.vms.get_mut(key) {
+                vm.closing.remove(&session);
             }
-        }
-        if let Some(vm) = self.vms.get_mut(&origin.vm) {
-            vm.closing.retain(|session, _| listed.contains_key(session));
-        }
-        for reported in listed.into_values() {
-            self.take_listed(now, origin, reported);
+            if !repeated {
+                self.ignore(Ignored::LateEnd);
+            }
+            return;
+        };
+        let Some(known) = self.sessions.get(found) else {
+            return;
+        };
+        let held = match known.state {
+            SessionState::Holds(slot) => self.lease(slot).map(|lease| lease.fence),
+            SessionState::Waits(_) => None,
+        };
+        if known.vm != key {
+            self.ignore(Ignored::ForeignSession);
+        } else if fence.is_some() && fence != held {
+            // Without a fence the filter had not seen the grant that is under way to it.
+            self.ignore(Ignored::ForeignFence);
+        } else {
+            self.end(now, found, cause);
         }
     }
 
-    fn take_listed(&mut self, now: Time, origin: &Origin, reported: ReportedSession) {
-        let Some(known) = self.sessions.get(&reported.session) else {
-            let ended = self
-                .vms
-                .get(&origin.vm)
-                .is_some_and(|vm| vm.has_ended(&reported.session));
+    fn take_full(
+        &mut self,
+        now: Time,
+        key: VmKey,
+        origin: &Origin,
+        sessions: Vec<ReportedSession>,
+    ) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        if !vm.is_news(origin.sequence) {
+            return self.ignore(Ignored::LateSync);
+        }
+        let pending = sessions.iter().filter(|reported| reported.grant.is_none());
+        vm.advance(origin.sequence, pending.map(|reported| &reported.session));
+        let listed: Set<SessionId> = sessions
+            .iter()
+            .map(|reported| reported.session.clone())
+            .collect();
+        let mut unlisted: Vec<SessionKey> = vm.sessions.iter().copied().collect();
+        unlisted.sort_unstable();
+        for session in unlisted {
+            // It speaks only for Acquires with lower numbers.
+            let over = self.sessions.get(session).is_some_and(|known| {
+                !listed.contains(&known.acquire.session) && known.sequence < origin.sequence
+            });
+            if over {
+                self.end(now, session, EndCause::Unlisted);
+            }
+        }
+        if let Some(vm) = self.vms.get_mut(key) {
+            vm.closing.retain(|session, _| listed.contains(session));
+        }
+        for reported in sessions {
+            self.take_listed(now, key, origin, reported);
+        }
+    }
+
+    fn take_listed(&mut self, now: Time, key: VmKey, origin: &Origin, reported: ReportedSession) {
+        let Some(found) = self.sessions.find(&reported.session) else {
+            let Some(vm) = self.vms.get(key) else {
+                return;
+            };
+            let ended = vm.has_ended(&reported.session);
+            let closing = vm.closing.contains_key(&reported.session);
             return match reported.grant.clone() {
-                Some(_) if ended => self.counts.late += 1,
-                Some(grant) => self.adopt(now, origin, reported, grant),
+                Some(_) if ended => self.ignore(Ignored::LateSession),
+                // It has been told to close it.
+                Some(_) if closing => {}
+                Some(grant) => self.adopt(now, key, origin, reported, &grant),
                 // Its Acquire is under way.
                 None => {}
             };
         };
-        if known.acquire.origin.vm != origin.vm {
-            self.counts.foreign += 1;
-            return;
-        }
-        let SessionState::Holds(instance) = known.state.clone() else {
+        let Some(known) = self.sessions.get(found) else {
             return;
         };
-        let Some(lease) = self.lease(&instance) else {
+        if known.vm != key {
+            return self.ignore(Ignored::ForeignSession);
+        }
+        let SessionState::Holds(slot) = known.state else {
+            return;
+        };
+        let Some(held) = self.lease(slot).map(|lease| lease.fence) else {
             return;
         };
         if reported
             .grant
             .as_ref()
-            .is_some_and(|grant| grant.fence != lease.fence)
+            .is_some_and(|grant| grant.fence != held)
         {
-            self.counts.foreign += 1;
-            return self.close(&reported.session, CloseReason::Fenced);
+            self.ignore(Ignored::ForeignFence);
+            return self.close(found, CloseReason::Fenced);
         }
-        let state = match lease.state {
-            LeaseState::Orphaned { established, .. } => {
-                self.counts.reclaimed += 1;
-                self.note(&instance, Change::Reclaimed);
-                if established {
-                    self.set_lease_state(now, &instance, LeaseState::Active);
-                } else {
-                    let until = now.after(self.timing.reserve_for);
-                    self.set_lease_state(now, &instance, LeaseState::Reserved { until });
-                }
-                self.lease(&instance).map(|lease| lease.state)
-            }
-            state => Some(state),
-        };
-        if let (Some(LeaseState::Reserved { .. }), true) = (state, reported.established) {
-            self.set_lease_state(now, &instance, LeaseState::Active);
-            self.note(&instance, Change::Activated);
+        self.reclaim(now, slot);
+        if reported.established {
+            self.activate(now, found, slot);
         }
     }
 
-    /// A session that this machine did not grant, or had given up: it is on the instance, whoever
-    /// sent it there, so the instance is its own as long as nobody else's.
-    fn adopt(&mut self, now: Time, origin: &Origin, reported: ReportedSession, grant: Grant) {
-        let Grant { fence, instance } = grant;
-        self.term = self.term.max(fence.term.saturating_add(1));
-        let Some(slot) = self.slots.get(&instance) else {
-            // It has been taken out of the configuration: nobody is sent there, and who is there may stay.
+    /// The VM of an orphan is back.
+    fn reclaim(&mut self, now: Time, slot: SlotKey) {
+        let Some(lease) = self.lease(slot) else {
             return;
         };
-        if slot.lease.is_some() {
-            // Two on one instance, as far as the proxies can tell.
-            self.counts.overlaps += 1;
-            if let Some(vm) = self.vms.get_mut(&origin.vm) {
-                vm.closing.insert(reported.session, CloseReason::Fenced);
-            }
+        let (LeaseState::Orphaned { established, .. }, Some(session)) =
+            (lease.state, lease.session)
+        else {
             return;
-        }
-        let stale = self.is_stale(&instance, fence);
-        let session = reported.session.clone();
+        };
         let until = now.after(self.timing.reserve_for);
-        let state = if reported.established {
+        let state = if established {
             LeaseState::Active
         } else {
             LeaseState::Reserved { until }
         };
-        if let Some(vm) = self.vms.get_mut(&origin.vm) {
-            vm.sessions.insert(session.clone());
+        self.set_lease_state(now, slot, state);
+        self.count(session, true);
+        self.counts.reclaimed += 1;
+        self.note(slot, Change::Reclaimed);
+        self.lease_due(now, slot);
+    }
+
+    /// The 101 has been seen.
+    fn activate(&mut self, now: Time, key: SessionKey, slot: SlotKey) {
+        let reserved = |lease: &&Lease| matches!(lease.state, LeaseState::Reserved { .. });
+        if self.lease(slot).filter(reserved).is_none() {
+            return;
         }
-        let owner = reported.owner.clone();
-        let acquire = Acquire {
+        if let Some(known) = self.sessions.get_mut(key) {
+            known.established_at.get_or_insert(now);
+        }
+        self.set_lease_state(now, slot, LeaseState::Active);
+        self.note(slot, Change::Activated);
+        self.lease_due(now, slot);
+    }
+
+    /// A session that this machine did not grant, or had given up: it is on the instance, whoever
+    /// sent it there, so the instance is its own as long as nobody else's.
+    fn adopt(
+        &mut self,
+        now: Time,
+        vm: VmKey,
+        origin: &Origin,
+        reported: ReportedSession,
+        grant: &Grant,
+    ) {
+        self.term = self.term.max(grant.fence.term.saturating_add(1));
+        // It may have been taken out of the configuration: nobody is sent there, and who is there may stay.
+        let Some(slot) = self.slots.find(&grant.instance) else {
+            return;
+        };
+        if let Some(held) = self.lease(slot).map(|lease| lease.fence)
+            && !self.make_way(now, slot, held, grant.fence)
+        {
+            if let Some(vm) = self.vms.get_mut(vm) {
+                vm.closing.insert(reported.session, CloseReason::Fenced);
+            }
+            return;
+        }
+        let stale = self
+            .slots
+            .get(slot)
+            .is_some_and(|slot| slot.last_fence > Some(grant.fence));
+        let established = reported.established;
+        let acquire = Arc::new(Acquire {
             origin: origin.clone(),
-            session: session.clone(),
+            session: reported.session,
             pool: reported.pool,
             owner: reported.owner,
             client_address: reported.client_address,
+            priority: Priority::default(),
+            labels: Labels::default(),
+        });
+        let Some(key) = self.enter_holding(now, vm, slot, Arc::clone(&acquire), origin.sequence)
+        else {
+            return;
         };
-        let held = SessionState::Holds(instance.clone());
-        self.sessions.insert(
-            session.clone(),
-            Session {
-                acquire,
-                state: held,
-            },
-        );
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        session.established_at = established.then_some(now);
+        let user = session.user;
+        let until = now.after(self.timing.reserve_for);
+        let state = if established {
+            LeaseState::Active
+        } else {
+            LeaseState::Reserved { until }
+        };
+        let max_age = self
+            .policy_of(slot)
+            .and_then(|policy| policy.max_session_age);
         let lease = Lease {
-            fence,
-            owner,
-            session: session.clone(),
+            fence: grant.fence,
+            acquire,
+            sequence: origin.sequence,
+            user,
+            session: Some(key),
             state,
             since: now,
+            granted_at: now,
+            expires_at: max_age.map(|age| now.after(age)),
+            pick: Pick::own(Why::Adopted, 0, false, std::time::Duration::ZERO),
             heir: None,
+            opening: None,
             window_until: None,
         };
-        self.place(now, &instance, lease);
+        self.place(now, slot, lease);
+        self.commit(slot);
         self.counts.adopted += 1;
-        self.note(&instance, Change::Adopted);
+        self.note(slot, Change::Adopted);
         if stale {
-            self.close(&session, CloseReason::Fenced);
+            self.close(key, CloseReason::Fenced);
         }
     }
 
-    fn is_stale(&self, instance: &InstanceName, fence: super::Fence) -> bool {
-        self.slots
-            .get(instance)
-            .is_some_and(|slot| slot.last_fence > Some(fence))
+    /// Two proxies say that they have a session on one instance. The one that was granted later
+    /// stays; false if that is the one that is here already.
+    fn make_way(&mut self, now: Time, slot: SlotKey, held: Fence, reported: Fence) -> bool {
+        let Some(session) = self.lease(slot).and_then(|lease| lease.session) else {
+            return false;
+        };
+        if self
+            .slots
+            .get(slot)
+            .is_some_and(|slot| slot.agent.is_some())
+        {
+            // Its firewall lets one of them through.
+            self.ignore(Ignored::ForeignFence);
+        } else {
+            self.counts.overlaps += 1;
+        }
+        if reported <= held {
+            return false;
+        }
+        let Some(known) = self.sessions.get(session) else {
+            return false;
+        };
+        let (vm, id) = (known.vm, known.acquire.session.clone());
+        self.end(now, session, EndCause::Berth);
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.closing.insert(id, CloseReason::Fenced);
+        }
+        if self.lease(slot).is_some() {
+            self.hand_over(now, slot);
+        }
+        self.lease(slot).is_none()
+    }
+
+    /// Makes a session known that has an instance already.
+    pub(super) fn enter_holding(
+        &mut self,
+        now: Time,
+        vm: VmKey,
+        slot: SlotKey,
+        acquire: Arc<Acquire>,
+        sequence: u64,
+    ) -> Option<SessionKey> {
+        let pool = self.slots.get(slot)?.pool;
+        let user = self.users.find_or_insert_default(&acquire.owner.user);
+        let key = self.enter(Session {
+            acquire,
+            sequence,
+            pool,
+            user,
+            vm,
+            asked_at: now,
+            established_at: None,
+            counted: false,
+            state: SessionState::Holds(slot),
+        });
+        self.count(key, true);
+        Some(key)
     }
 }

@@ -1,46 +1,54 @@
 //! What time does to the machine.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
+use super::keys::{SessionKey, SlotKey, VmKey};
 use super::lease::LeaseState;
-use super::types::{Change, CloseReason, EndCause, InstanceName, Refusal, SessionId, Time, VmId};
-use super::vm::Vm;
-use super::{Effect, Placement, SessionState};
+use super::types::{Change, CloseReason, EndCause, Refusal, Time};
+use super::{Placement, SessionState, WaitingPlace};
 
-/// Something that may be due. A timer is never cancelled: when it comes, the state says whether it
-/// still means anything.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Something that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// An agent may have fallen silent.
+    Agent(SlotKey),
+    /// A VM may have been idle for so long that it can be forgotten.
+    Forget(VmKey),
     /// The time of listening after a start is over.
     Learnt,
-    /// A VM may have been idle for so long that it can be forgotten.
-    Forget(VmId),
     /// An instance's lease changes by itself.
-    Lease(InstanceName),
+    Lease(SlotKey),
     /// A waiting session's patience ends.
-    Patience(SessionId),
+    Patience(SessionKey),
     /// A VM may have fallen silent.
-    Silence(VmId),
+    Silence(VmKey),
+    /// An instance has been up for long enough.
+    Warm(SlotKey),
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Timers(BinaryHeap<Reverse<(Time, Timer)>>);
+pub(super) struct Timers(BTreeSet<(Time, Timer)>);
 
 impl Timers {
     pub(super) fn set(&mut self, at: Time, timer: Timer) {
-        self.0.push(Reverse((at, timer)));
+        if at < Time::NEVER {
+            self.0.insert((at, timer));
+        }
+    }
+
+    pub(super) fn clear(&mut self, at: Time, timer: Timer) {
+        self.0.remove(&(at, timer));
     }
 
     fn next(&self) -> Option<Time> {
-        self.0.peek().map(|Reverse((at, _))| *at)
+        self.0.first().map(|(at, _)| *at)
     }
 
     fn pop_due(&mut self, now: Time) -> Option<Timer> {
         if self.next()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse((_, timer))| timer)
+        self.0.pop_first().map(|(_, timer)| timer)
     }
 }
 
@@ -54,307 +62,276 @@ impl Placement {
     pub fn advance(&mut self, now: Time) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
+                Timer::Agent(slot) => self.agent_due(now, slot),
+                Timer::Forget(vm) => self.forget_due(now, vm),
                 Timer::Learnt => self.end_learning(now),
-                Timer::Forget(vm) => self.forget_due(now, &vm),
-                Timer::Lease(instance) => self.lease_due(now, &instance),
-                Timer::Patience(session) => self.patience_due(now, &session),
-                Timer::Silence(vm) => self.silence_due(now, &vm),
+                Timer::Lease(slot) => {
+                    self.clear_due(slot);
+                    self.lease_due(now, slot);
+                }
+                Timer::Patience(session) => self.patience_due(now, session),
+                Timer::Silence(vm) => self.silence_due(now, vm),
+                Timer::Warm(slot) => self.warm_due(now, slot),
             }
+            self.serve_queues(now);
         }
     }
 
-    /// Puts a lease into a state and sees to its timer.
-    pub(super) fn set_lease_state(
-        &mut self,
-        now: Time,
-        instance: &InstanceName,
-        state: LeaseState,
-    ) {
-        let Some(lease) = self
-            .slots
-            .get_mut(instance)
-            .and_then(|slot| slot.lease.as_mut())
-        else {
+    /// Puts a lease into a state and sees to its timer, and to the agent of its instance.
+    pub(super) fn set_lease_state(&mut self, now: Time, key: SlotKey, state: LeaseState) {
+        let Some(lease) = self.lease_mut(key) else {
             return;
         };
+        if lease.state != state {
+            lease.since = now;
+        }
         lease.state = state;
-        lease.since = now;
+        let (heir, expires_at) = (lease.heir.is_some(), lease.expires_at);
         let due = match state {
-            LeaseState::Active => return,
+            LeaseState::Active => expires_at,
             LeaseState::Orphaned { until, .. }
             | LeaseState::Reserved { until }
-            | LeaseState::Settling { until } => until,
-            LeaseState::Resumable { until, settled_at } => {
-                if lease.heir.is_some() {
-                    self.timers.set(settled_at, Timer::Lease(instance.clone()));
-                }
-                until
-            }
+            | LeaseState::Settling { until } => Some(until),
+            LeaseState::Resumable { until, settled_at } if heir => Some(until.min(settled_at)),
+            LeaseState::Resumable { until, .. } => Some(until),
         };
-        self.timers.set(due, Timer::Lease(instance.clone()));
-    }
-
-    fn end_learning(&mut self, now: Time) {
-        let Some(waiting) = self.learning.take() else {
+        self.clear_due(key);
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        for session in waiting {
-            if matches!(
-                self.sessions.get(&session).map(|known| &known.state),
-                Some(SessionState::Waits { .. })
-            ) {
-                self.decide(now, &session);
+        if let Some(due) = due {
+            slot.due = Some(due);
+            self.timers.set(due, Timer::Lease(key));
+            if !matches!(state, LeaseState::Reserved { .. })
+                && let Some(pool) = self.pools.get_mut(slot.pool)
+            {
+                pool.coming.insert((due, key));
+            }
+        }
+        self.instruct(key, false);
+    }
+
+    pub(super) fn clear_due(&mut self, key: SlotKey) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && let Some(due) = slot.due.take()
+        {
+            self.timers.clear(due, Timer::Lease(key));
+            if let Some(pool) = self.pools.get_mut(slot.pool) {
+                pool.coming.remove(&(due, key));
             }
         }
     }
 
-    fn lease_due(&mut self, now: Time, instance: &InstanceName) {
-        let Some(lease) = self.lease(instance) else {
+    pub(super) fn end_learning(&mut self, now: Time) {
+        if !std::mem::take(&mut self.learning) {
+            return;
+        }
+        let pools: Vec<_> = self
+            .pools
+            .iter()
+            .map(|(key, _, pool)| (key, pool.queue.in_order()))
+            .collect();
+        for (pool, waiting) in pools {
+            for session in &waiting {
+                self.count(*session, false);
+            }
+            for session in waiting {
+                self.claim_learnt(now, session);
+            }
+            self.stir(pool);
+        }
+        self.serve_queues(now);
+        self.close_the_door(now);
+    }
+
+    /// Somebody who came during the learning gets what they already have, or what the pool's policy says.
+    fn claim_learnt(&mut self, now: Time, key: SessionKey) {
+        use super::acquire::Claim;
+        let Some(known) = self.sessions.get(key) else {
             return;
         };
-        let session = lease.session.clone();
-        match lease.state {
-            LeaseState::Orphaned { until, .. } if until <= now => {
-                self.counts.orphans_released += 1;
-                self.note(instance, Change::ReleasedOrphan);
-                self.forget_session(&session);
-                self.settle(now, instance);
+        match self.claim(known) {
+            Claim::Refused => self.refuse_waiting(key, Refusal::SessionExists),
+            Claim::Own(slot) if self.serves(slot, &known.acquire.origin.node) => {
+                self.inherit(now, key, slot);
             }
-            LeaseState::Reserved { until } if until <= now => self.reservation_due(now, instance),
+            Claim::Own(_) | Claim::None => match self.too_many(now, known) {
+                Some(refusal) => self.refuse_waiting(key, refusal),
+                None => self.count(key, true),
+            },
+        }
+    }
+
+    /// While the machine was learning more waited than the pools' queues have room for.
+    fn close_the_door(&mut self, now: Time) {
+        let pools: Vec<_> = self
+            .pools
+            .iter()
+            .map(|(key, _, pool)| (key, pool.queue.in_order(), pool.policy.queue))
+            .collect();
+        for (pool, waiting, room) in pools {
+            let retry_after = self.retry_after(now, pool);
+            for session in waiting.into_iter().skip(room) {
+                self.refuse_waiting(session, Refusal::NoInstance { retry_after });
+            }
+        }
+    }
+
+    pub(super) fn lease_due(&mut self, now: Time, slot: SlotKey) {
+        let Some(lease) = self.lease(slot) else {
+            return;
+        };
+        match lease.state {
+            LeaseState::Active => {
+                if let Some(session) = lease.session
+                    && lease.expires_at.is_some_and(|at| at <= now)
+                {
+                    self.close(session, CloseReason::Expired);
+                }
+            }
+            LeaseState::Orphaned { until, .. } if until <= now => self.give_up_orphan(now, slot),
+            LeaseState::Reserved { until } if until <= now => self.reservation_due(now, slot),
             LeaseState::Resumable { settled_at, .. }
                 if lease.heir.is_some() && settled_at <= now =>
             {
-                self.hand_over(now, instance);
+                self.hand_over(now, slot);
             }
             LeaseState::Resumable { until, settled_at } if until <= now => {
                 if settled_at > now {
-                    self.set_lease_state(now, instance, LeaseState::Settling { until: settled_at });
+                    self.settle(now, slot);
                 } else {
-                    self.hand_over(now, instance);
+                    self.hand_over(now, slot);
                 }
             }
-            LeaseState::Settling { until } if until <= now => self.hand_over(now, instance),
+            LeaseState::Settling { until } if until <= now => self.settling_due(now, slot),
             _ => {}
         }
     }
 
+    /// Without an agent the instance has had its moment; with one, that should have said so by now.
+    fn settling_due(&mut self, now: Time, slot: SlotKey) {
+        if self
+            .slots
+            .get(slot)
+            .is_some_and(|slot| slot.agent.is_none())
+        {
+            return self.hand_over(now, slot);
+        }
+        self.instruct(slot, true);
+        let until = now.after(self.timing.agent_within);
+        self.set_lease_state(now, slot, LeaseState::Settling { until });
+    }
+
     /// The upgrade should be through. The VM that still lists it as pending is told to end it; of a
     /// VM that has said nothing since the grant, nobody knows what came of it.
-    fn reservation_due(&mut self, now: Time, instance: &InstanceName) {
-        let Some(lease) = self.lease(instance) else {
+    fn reservation_due(&mut self, now: Time, slot: SlotKey) {
+        let Some(lease) = self.lease(slot) else {
             return;
         };
-        let (session, granted) = (lease.session.clone(), lease.since);
+        let (granted, opening) = (lease.since, lease.opening);
+        let Some(session) = lease.session else {
+            return self.settle(now, slot);
+        };
+        if opening.is_some() {
+            // The firewall has not been opened: nobody has been told of this instance.
+            return self.end(now, session, EndCause::NotEstablished);
+        }
         let heard = self
             .sessions
-            .get(&session)
-            .and_then(|known| self.vms.get(&known.acquire.origin.vm))
+            .get(session)
+            .and_then(|known| self.vms.get(known.vm))
             .map_or(granted, |vm| vm.heard);
         if now.since(heard) < self.timing.silent_after {
-            self.close(&session, CloseReason::TooSlow);
+            self.close(session, CloseReason::TooSlow);
             let until = now.after(self.timing.reserve_for);
-            self.set_lease_state(now, instance, LeaseState::Reserved { until });
+            self.set_lease_state(now, slot, LeaseState::Reserved { until });
         } else {
-            self.orphan(now, heard, instance);
+            self.orphan(now, heard, slot);
         }
     }
 
-    fn patience_due(&mut self, now: Time, session: &SessionId) {
-        let Some(known) = self.sessions.get(session) else {
+    fn patience_due(&mut self, now: Time, key: SessionKey) {
+        let Some(known) = self.sessions.get(key) else {
             return;
         };
-        if let SessionState::Waits { until, .. } = known.state
-            && until <= now
-        {
-            let refusal = if self.learning.is_some() {
-                Refusal::Learning
-            } else {
-                self.no_instance()
-            };
-            self.refuse_waiting(session, refusal);
-        }
+        let retry_after = self.retry_after(now, known.pool);
+        let refusal = if self.learning {
+            Refusal::Learning
+        } else {
+            Refusal::NoInstance { retry_after }
+        };
+        self.refuse_waiting(key, refusal);
     }
 
-    fn silence_due(&mut self, now: Time, id: &VmId) {
-        let Some(vm) = self.vms.get_mut(id) else {
+    fn silence_due(&mut self, now: Time, key: VmKey) {
+        let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
         let silent_at = vm.heard.after(self.timing.silent_after);
         if silent_at > now {
-            self.timers.set(silent_at, Timer::Silence(id.clone()));
+            self.timers.set(silent_at, Timer::Silence(key));
             return;
         }
         let heard = vm.heard;
         vm.watched = false;
         // Its numbers are kept for a message that is still under way.
-        let forget_at = heard.after(FORGET_VM_AFTER);
-        self.timers.set(forget_at, Timer::Forget(id.clone()));
-        let held: Vec<InstanceName> = vm
-            .sessions
-            .iter()
-            .filter_map(|session| match &self.sessions.get(session)?.state {
-                SessionState::Holds(instance) => Some(instance.clone()),
-                SessionState::Waits { .. } => None,
-            })
-            .collect();
-        for instance in held {
-            self.orphan(now, heard, &instance);
+        self.timers
+            .set(heard.after(FORGET_VM_AFTER), Timer::Forget(key));
+        let mut sessions: Vec<SessionKey> = vm.sessions.iter().copied().collect();
+        sessions.sort_unstable();
+        for session in sessions {
+            match self
+                .sessions
+                .get(session)
+                .map(|known| (known.state, known.place()))
+            {
+                Some((SessionState::Holds(slot), _)) => self.orphan(now, heard, slot),
+                // Nobody would hear the answer, and others wait behind it.
+                Some((_, WaitingPlace::Queue(_))) if !self.learning => {
+                    self.refuse_waiting(session, Refusal::Cancelled);
+                }
+                _ => {}
+            }
         }
     }
 
-    fn forget_due(&mut self, now: Time, id: &VmId) {
-        let silent = |vm: &&Vm| !vm.watched && now.since(vm.heard) >= FORGET_VM_AFTER;
-        let Some(vm) = self.vms.get(id).filter(silent) else {
+    fn forget_due(&mut self, now: Time, key: VmKey) {
+        let Some(vm) = self.vms.get(key) else {
             return;
         };
+        if vm.watched || now.since(vm.heard) < FORGET_VM_AFTER {
+            return;
+        }
         if vm.sessions.is_empty() {
-            self.vms.remove(id);
+            self.vms.remove(key);
         } else {
             // Its orphans are given up first.
-            let again = now.after(FORGET_VM_AFTER);
-            self.timers.set(again, Timer::Forget(id.clone()));
+            self.timers
+                .set(now.after(FORGET_VM_AFTER), Timer::Forget(key));
         }
     }
 
-    fn orphan(&mut self, now: Time, heard: Time, instance: &InstanceName) {
-        let Some((lease, policy)) = self.lease_and_policy(instance) else {
+    fn orphan(&mut self, now: Time, heard: Time, slot: SlotKey) {
+        let Some((lease, policy)) = self.lease_and_policy(slot) else {
             return;
         };
         let established = match lease.state {
             LeaseState::Active => true,
-            LeaseState::Reserved { .. } => false,
+            LeaseState::Reserved { .. } if lease.opening.is_none() => false,
             _ => return,
         };
-        let until = heard.after(policy.orphan_after);
+        let (until, session) = (heard.after(policy.orphan_after), lease.session);
         self.counts.orphaned += 1;
-        self.set_lease_state(now, instance, LeaseState::Orphaned { until, established });
-        self.note(instance, Change::Orphaned);
+        self.set_lease_state(now, slot, LeaseState::Orphaned { until, established });
+        if let Some(session) = session {
+            // Its user is not kept out by what may be over.
+            self.count(session, false);
+        }
+        self.note(slot, Change::Orphaned);
     }
 
-    /// The lease's session is over and nothing is kept for its client.
-    pub(super) fn settle(&mut self, now: Time, instance: &InstanceName) {
-        let Some((lease, policy)) = self.lease_and_policy(instance) else {
-            return;
-        };
-        let (user, until) = (lease.owner.user.clone(), now.after(policy.settle));
-        self.forget_holder(&user, instance);
-        self.set_lease_state(now, instance, LeaseState::Settling { until });
-        if until <= now {
-            self.hand_over(now, instance);
-        }
-    }
-
-    /// Ends a lease whose session is over: the instance goes to the lease's heir, or is free.
-    pub(super) fn hand_over(&mut self, now: Time, instance: &InstanceName) {
-        let Some(lease) = self.lease(instance) else {
-            return;
-        };
-        let (heir, user) = (lease.heir.clone(), lease.owner.user.clone());
-        let window_until = match lease.state {
-            LeaseState::Resumable { until, .. } => Some(until),
-            _ => lease.window_until,
-        };
-        self.forget_holder(&user, instance);
-        self.note(instance, Change::Freed);
-        self.update_slot(instance, |slot| {
-            slot.lease = None;
-            slot.freed_at = now;
-        });
-        let Some(heir) = heir else {
-            return;
-        };
-        let serves = self.sessions.get(&heir).is_some_and(|known| {
-            self.serves(instance, &known.acquire.origin.node) && self.speaks(now, &heir)
-        });
-        if serves {
-            self.grant(now, &heir, instance, window_until);
-        } else {
-            self.decide(now, &heir);
-        }
-    }
-
-    pub(super) fn note(&mut self, instance: &InstanceName, change: Change) {
-        let Some(lease) = self.lease(instance) else {
-            return;
-        };
-        let (session, fence) = (lease.session.clone(), lease.fence);
-        let instance = instance.clone();
-        self.effects.push_back(Effect::Changed {
-            instance,
-            session,
-            fence,
-            change,
-        });
-        if let Change::Ended { cause, .. } = change {
-            *self.counts.ended.entry(cause).or_default() += 1;
-        }
-    }
-
-    /// Makes sure that somebody looks when the VM falls silent.
-    pub(super) fn watch(&mut self, id: &VmId) {
-        let Some(vm) = self.vms.get_mut(id) else {
-            return;
-        };
-        if !vm.watched {
-            vm.watched = true;
-            let silent_at = vm.heard.after(self.timing.silent_after);
-            self.timers.set(silent_at, Timer::Silence(id.clone()));
-        }
-    }
-
-    /// Ends what is known of a session's use of an instance.
-    pub(super) fn end(&mut self, now: Time, session: &SessionId, cause: EndCause) {
-        let Some(known) = self.forget_session(session) else {
-            return;
-        };
-        let closing = self
-            .vms
-            .get_mut(&known.acquire.origin.vm)
-            .and_then(|vm| vm.closing.remove(session));
-        match known.state {
-            SessionState::Waits {
-                request, heir_of, ..
-            } => {
-                self.disinherit(heir_of.as_ref(), session);
-                self.answer(
-                    request,
-                    session,
-                    super::Outcome::Refused(Refusal::Cancelled),
-                );
-            }
-            SessionState::Holds(instance) => self.end_lease(now, &instance, cause, closing),
-        }
-    }
-
-    fn end_lease(
-        &mut self,
-        now: Time,
-        instance: &InstanceName,
-        cause: EndCause,
-        closing: Option<CloseReason>,
-    ) {
-        let Some((lease, policy)) = self.lease_and_policy(instance) else {
-            return;
-        };
-        let until = match (cause, closing) {
-            // Only a connection that broke, or was left for a new one, is come back to.
-            (_, Some(CloseReason::Terminated | CloseReason::Fenced | CloseReason::TooSlow))
-            | (EndCause::Instance | EndCause::Berth, None) => None,
-            (EndCause::NotEstablished, _) => lease.window_until,
-            _ => Some(now.after(policy.resume_window)),
-        };
-        let settled_at = now.after(policy.settle);
-        let until = until.filter(|until| *until > now);
-        let resumable = until.is_some();
-        self.note(instance, Change::Ended { cause, resumable });
-        match until {
-            Some(until) => {
-                let state = LeaseState::Resumable { until, settled_at };
-                self.set_lease_state(now, instance, state);
-                self.lease_due(now, instance);
-            }
-            None => self.settle(now, instance),
-        }
+    fn warm_due(&mut self, now: Time, key: SlotKey) {
+        self.update_slot(key, |slot| slot.warm = slot.up && slot.warm_at <= now);
     }
 }
 

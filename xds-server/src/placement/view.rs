@@ -1,11 +1,13 @@
 //! What can be asked of the machine.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::LeaseState;
-use super::types::{EndCause, Fence, InstanceName, NodeId, Owner, PoolName, SessionId, Time, VmId};
+use super::types::{
+    EndCause, Fence, InstanceName, NodeId, Owner, Pick, PoolName, SessionId, Time, VmId,
+};
 use super::{Placement, SessionState};
 
 /// What has happened since the start.
@@ -14,13 +16,11 @@ pub struct Counts {
     /// Leases learnt from a Sync.
     pub adopted: u64,
     /// Sessions ended, by cause.
-    pub ended: HashMap<EndCause, u64>,
-    /// Messages of another VM or with another fence; they changed nothing.
-    pub foreign: u64,
+    pub ended: BTreeMap<EndCause, u64>,
     /// Acquires granted.
     pub granted: u64,
-    /// Messages that came after one that made them void; they changed nothing.
-    pub late: u64,
+    /// Words that changed nothing, by kind.
+    pub ignored: BTreeMap<Ignored, u64>,
     /// Leases whose VM fell silent.
     pub orphaned: u64,
     /// Orphans given up without a word from their VM.
@@ -33,6 +33,51 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// Why a word changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ignored {
+    /// It carries another fence than the lease.
+    ForeignFence,
+    /// The session is another VM's.
+    ForeignSession,
+    /// An Acquire that the word of its session's end overtook.
+    LateAcquire,
+    /// The end of a session that nobody knows.
+    LateEnd,
+    /// An agent's report that a later one overtook.
+    LateReport,
+    /// A live session that the word of its end overtook.
+    LateSession,
+    /// A full Sync that a later one overtook.
+    LateSync,
+}
+
+impl Ignored {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ForeignFence,
+        Self::ForeignSession,
+        Self::LateAcquire,
+        Self::LateEnd,
+        Self::LateReport,
+        Self::LateSession,
+        Self::LateSync,
+    ];
+
+    /// As a label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ForeignFence => "foreign_fence",
+            Self::ForeignSession => "foreign_session",
+            Self::LateAcquire => "late_acquire",
+            Self::LateEnd => "late_end",
+            Self::LateReport => "late_report",
+            Self::LateSession => "late_session",
+            Self::LateSync => "late_sync",
+        }
+    }
+}
+
 /// One instance, as placement sees it.
 #[derive(Clone, Debug)]
 pub struct InstanceView {
@@ -42,8 +87,12 @@ pub struct InstanceView {
     pub pool: PoolName,
     /// Its probes pass.
     pub up: bool,
+    /// It has been up for as long as its pool wants.
+    pub warm: bool,
     /// It is given to nobody new.
     pub draining: bool,
+    /// It is given to nobody at all.
+    pub quarantined: bool,
     /// Its lease.
     pub lease: Option<LeaseView>,
 }
@@ -74,6 +123,8 @@ pub struct SessionView {
     pub instance: Option<InstanceName>,
     /// The lease's state as a label, or `waiting`.
     pub state: &'static str,
+    /// Why it has that instance.
+    pub pick: Option<Pick>,
     /// Whose it is.
     pub owner: Owner,
     /// The client's address.
@@ -82,7 +133,7 @@ pub struct SessionView {
     pub node: NodeId,
     /// The proxy's VM.
     pub vm: VmId,
-    /// How long it has been in this state; zero while it waits.
+    /// How long it has been in this state.
     pub age: Duration,
 }
 
@@ -94,21 +145,52 @@ impl Placement {
 
     /// The machine does not grant yet.
     pub fn is_learning(&self) -> bool {
-        self.learning.is_some()
+        self.learning
+    }
+
+    /// How many sessions wait for an instance.
+    pub fn waiting(&self) -> usize {
+        let waits = |state: SessionState| matches!(state, SessionState::Waits(_));
+        let sessions = self.sessions.iter();
+        sessions
+            .filter(|(_, _, session)| waits(session.state))
+            .count()
+    }
+
+    /// Whether there is no session, no lease, nobody's word to be carried out and nothing kept for
+    /// anybody; only VMs that were heard lately may still be known.
+    pub fn is_idle(&self) -> bool {
+        let slots = self
+            .slots
+            .iter()
+            .all(|(_, _, slot)| slot.lease.is_none() && slot.due.is_none());
+        let pools = self.pools.iter().all(|(_, _, pool)| pool.is_idle());
+        slots
+            && pools
+            && self.sessions.len() == 0
+            && self.users.len() == 0
+            && self.vms.iter().all(|(_, _, vm)| vm.sessions.is_empty())
+    }
+
+    /// How many VMs are known.
+    pub fn known_vms(&self) -> usize {
+        self.vms.len()
     }
 
     /// All instances, in no order.
     pub fn instances(&self, now: Time) -> impl Iterator<Item = InstanceView> + '_ {
-        self.slots.values().map(move |slot| InstanceView {
-            name: slot.name.clone(),
-            pool: slot.pool.clone(),
+        self.slots.iter().map(move |(_, name, slot)| InstanceView {
+            name: name.clone(),
+            pool: slot.spec.pool.clone(),
             up: slot.up,
+            warm: slot.warm,
             draining: slot.draining,
+            quarantined: slot.quarantined,
             lease: slot.lease.as_ref().map(|lease| LeaseView {
                 fence: lease.fence,
                 state: lease.state,
-                session: lease.session.clone(),
-                owner: lease.owner.clone(),
+                session: lease.acquire.session.clone(),
+                owner: lease.acquire.owner.clone(),
                 age: now.since(lease.since),
             }),
         })
@@ -116,20 +198,21 @@ impl Placement {
 
     /// All sessions that wait or hold an instance, in no order.
     pub fn sessions(&self, now: Time) -> impl Iterator<Item = SessionView> + '_ {
-        self.sessions.values().map(move |known| {
-            let instance = match &known.state {
-                SessionState::Holds(instance) => Some(instance.clone()),
-                SessionState::Waits { .. } => None,
+        self.sessions.iter().map(move |(_, id, known)| {
+            let slot = match known.state {
+                SessionState::Holds(slot) => Some(slot),
+                SessionState::Waits(_) => None,
             };
-            let lease = instance.as_ref().and_then(|instance| self.lease(instance));
+            let lease = slot.and_then(|slot| self.lease(slot));
             SessionView {
-                session: known.acquire.session.clone(),
+                session: id.clone(),
                 pool: known.acquire.pool.clone(),
+                instance: slot.and_then(|slot| self.slots.name(slot).cloned()),
                 state: lease.map_or("waiting", |lease| lease.state.label()),
-                age: lease.map_or(Duration::ZERO, |lease| now.since(lease.since)),
-                instance,
+                pick: lease.map(|lease| lease.pick),
+                age: now.since(lease.map_or(known.asked_at, |lease| lease.since)),
                 owner: known.acquire.owner.clone(),
-                client_address: known.acquire.client_address.clone(),
+                client_address: Arc::clone(&known.acquire.client_address),
                 node: known.acquire.origin.node.clone(),
                 vm: known.acquire.origin.vm.clone(),
             }

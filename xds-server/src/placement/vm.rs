@@ -1,7 +1,10 @@
 //! What the machine knows of one filter VM.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
+use foldhash::fast::FixedState;
+
+use super::keys::{Map, SessionKey, Set};
 use super::types::{CloseReason, SessionId, Time};
 
 /// One incarnation of one filter VM.
@@ -10,29 +13,30 @@ pub(super) struct Vm {
     /// When anything was last heard of it.
     pub(super) heard: Time,
     /// Sessions of this VM that wait or hold a lease.
-    pub(super) sessions: HashSet<SessionId>,
+    pub(super) sessions: Set<SessionKey>,
     /// Sessions it has to close, until it no longer lists them.
-    pub(super) closing: HashMap<SessionId, CloseReason>,
+    pub(super) closing: BTreeMap<SessionId, CloseReason>,
     /// The number of its latest full Sync.
     last_full: u64,
     /// What that Sync listed as pending: an Acquire that it overtook is still wanted if it is here.
-    pending: HashSet<SessionId>,
+    pending: Set<SessionId>,
     /// Ends, with the number of the message that told: an Acquire or a Sync that this message
     /// overtook is void. Dropped with the next full Sync, whose word covers them.
-    ended: HashMap<SessionId, u64>,
+    ended: Map<SessionId, u64>,
     /// A timer that looks after its silence is running.
     pub(super) watched: bool,
 }
 
 impl Vm {
-    pub(super) fn new(now: Time) -> Self {
+    pub(super) fn new(hash_seed: u64) -> Self {
+        let hasher = FixedState::with_seed(hash_seed);
         Self {
-            heard: now,
-            sessions: HashSet::new(),
-            closing: HashMap::new(),
+            heard: Time::default(),
+            sessions: Set::with_hasher(hasher.clone()),
+            closing: BTreeMap::new(),
             last_full: 0,
-            pending: HashSet::new(),
-            ended: HashMap::new(),
+            pending: Set::with_hasher(hasher.clone()),
+            ended: Map::with_hasher(hasher),
             watched: false,
         }
     }
@@ -42,7 +46,7 @@ impl Vm {
         self.has_ended(session) || (sequence < self.last_full && !self.pending.contains(session))
     }
 
-    /// Whether a Sync that lists the session was overtaken by the word of its end.
+    /// Whether a message that has not been overtaken by a full Sync told its end.
     pub(super) fn has_ended(&self, session: &SessionId) -> bool {
         self.ended.contains_key(session)
     }
@@ -54,15 +58,21 @@ impl Vm {
         }
     }
 
-    /// Takes a full Sync's number and pending sessions; false if a later one has been seen.
-    pub(super) fn advance(&mut self, sequence: u64, pending: HashSet<SessionId>) -> bool {
-        if sequence <= self.last_full {
-            return false;
-        }
+    /// Whether a full Sync of this number is later than any before.
+    pub(super) fn is_news(&self, sequence: u64) -> bool {
+        sequence > self.last_full
+    }
+
+    /// Takes a full Sync's number and what it lists as pending.
+    pub(super) fn advance<'a>(
+        &mut self,
+        sequence: u64,
+        pending: impl Iterator<Item = &'a SessionId>,
+    ) {
         self.last_full = sequence;
-        self.pending = pending;
+        self.pending.clear();
+        self.pending.extend(pending.cloned());
         self.ended.retain(|_, told| *told > sequence);
-        true
     }
 }
 

@@ -1,6 +1,9 @@
 //! Stories of one or two sessions, in virtual time; `simulation` tells the long ones.
 
-mod simulation;
+mod agents;
+mod choices;
+mod queues;
+mod restarts;
 mod stories;
 
 use std::time::Duration;
@@ -30,16 +33,16 @@ impl Machine {
 
     fn learning(instances: usize, policy: PoolPolicy) -> Self {
         let now = Time::default();
-        let mut placement = Placement::new(TIMING, 1, now);
-        placement.set_pool("web".into(), policy);
-        let names: HashSet<InstanceName> = (1..=instances)
+        let mut placement = Placement::new(TIMING, 1, 0, now);
+        placement.set_pool(now, "web".into(), policy);
+        let names: Vec<InstanceName> = (1..=instances)
             .map(|number| InstanceName::from(format!("web-{number}")))
             .collect();
         for name in &names {
-            placement.add_instance(now, name.clone(), "web".into());
-            placement.set_up(name, true);
+            placement.add_instance(now, spec(name.as_str()));
+            placement.set_up(now, name, true);
         }
-        placement.set_reach("edge".into(), names);
+        placement.set_reach(now, "edge".into(), names.into_iter().collect());
         Self {
             placement,
             now,
@@ -67,6 +70,14 @@ impl Machine {
         }
     }
 
+    fn origin_of(&self, vm: &str, sequence: u64) -> Origin {
+        Origin {
+            node: "edge".into(),
+            vm: vm.into(),
+            sequence,
+        }
+    }
+
     /// Sends an Acquire; the answer, unless it is held.
     fn acquire(&mut self, session: &str, owner: Owner) -> Option<Outcome> {
         let origin = self.origin("vm");
@@ -75,14 +86,8 @@ impl Machine {
 
     fn acquire_from(&mut self, origin: Origin, session: &str, owner: Owner) -> Option<Outcome> {
         self.requests += 1;
-        let acquire = Acquire {
-            origin,
-            session: session.into(),
-            pool: "web".into(),
-            owner,
-            client_address: "192.0.2.1".into(),
-        };
         let request = RequestId(self.requests);
+        let acquire = asked(origin, session, owner);
         self.placement.acquire(self.now, request, acquire);
         self.answer_to(session)
     }
@@ -156,9 +161,34 @@ impl Machine {
     }
 
     fn state(&self, instance: &str) -> &'static str {
-        self.placement
-            .lease(&instance.into())
+        self.lease(instance)
             .map_or("free", |lease| lease.state.label())
+    }
+
+    fn lease(&self, instance: &str) -> Option<&lease::Lease> {
+        self.placement
+            .lease(self.placement.slots.find(&instance.into())?)
+    }
+
+    fn ignored(&self, kind: Ignored) -> u64 {
+        self.placement
+            .counts()
+            .ignored
+            .get(&kind)
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+fn asked(origin: Origin, session: &str, owner: Owner) -> Acquire {
+    Acquire {
+        origin,
+        session: session.into(),
+        pool: "web".into(),
+        owner,
+        client_address: "192.0.2.1".into(),
+        priority: Priority::default(),
+        labels: Labels::default(),
     }
 }
 
@@ -184,13 +214,22 @@ fn reported(session: &str, grant: Option<Grant>) -> ReportedSession {
     }
 }
 
+/// The default, but that nobody waits for just any instance.
 fn policy() -> PoolPolicy {
     PoolPolicy {
-        hold: seconds(8),
-        orphan_after: seconds(300),
-        resume_window: seconds(30),
-        second_device: SecondDevice::TakeOver,
-        settle: Duration::from_millis(250),
+        queue: 0,
+        ..PoolPolicy::default()
+    }
+}
+
+fn spec(name: &str) -> InstanceSpec {
+    InstanceSpec {
+        name: name.into(),
+        pool: "web".into(),
+        host: name.into(),
+        zone: None,
+        labels: Labels::default(),
+        agent: false,
     }
 }
 
@@ -199,6 +238,7 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 const TIMING: Timing = Timing {
+    agent_within: seconds(5),
     learn_for: seconds(3),
     reserve_for: seconds(15),
     silent_after: seconds(3),

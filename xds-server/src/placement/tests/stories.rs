@@ -126,8 +126,9 @@ fn late_and_foreign_words_change_nothing() {
     let foreign = m.origin("other-vm");
     m.ended_from(foreign, "s1", Some(grant.fence), EndCause::Client);
     assert_eq!(m.state("web-1"), "active");
-    assert_eq!(m.placement.counts().foreign, 2);
-    assert_eq!(m.placement.counts().late, 1);
+    assert_eq!(m.ignored(Ignored::ForeignFence), 1);
+    assert_eq!(m.ignored(Ignored::ForeignSession), 1);
+    assert_eq!(m.ignored(Ignored::LateSync), 1);
 }
 
 #[test]
@@ -239,7 +240,7 @@ fn the_latest_device_wins_and_patience_ends() {
     m.full("vm", &[("s1", &first)]);
     assert_eq!(m.acquire("s2", owner("alice", None)), None);
     assert_eq!(m.acquire("s3", owner("alice", None)), None);
-    assert!(!m.placement.sessions.contains_key(&"s2".into()));
+    assert!(m.placement.sessions.find(&"s2".into()).is_none());
     m.pass(seconds(8));
     assert!(matches!(
         refused(m.answer_to("s3")),
@@ -304,12 +305,8 @@ fn an_orphan_come_back_too_late_is_closed_and_counted() {
     let closes = m.full("vm", &[("s1", &lost)]);
     assert_eq!(closes.len(), 1);
     assert_eq!(m.placement.counts().overlaps, 1);
-    assert_eq!(
-        m.placement
-            .lease(&"web-1".into())
-            .map(|lease| lease.session.as_str()),
-        Some("s2")
-    );
+    let session = m.lease("web-1").map(|lease| lease.acquire.session.as_str());
+    assert_eq!(session, Some("s2"));
 }
 
 #[test]
@@ -342,21 +339,38 @@ fn a_cold_start_learns_before_it_grants() {
 
 #[test]
 fn only_what_is_up_in_service_and_reachable_is_given() {
-    type Change = fn(&mut Placement);
-    let cases: [(&str, Change, bool); 5] = [
-        ("as it is", |_| {}, true),
-        ("down", |p| p.set_up(&"web-1".into(), false), false),
-        ("draining", |p| p.set_draining(&"web-1".into(), true), false),
+    type Change = fn(&mut Placement, Time);
+    let cases: [(&str, Change, bool); 6] = [
+        ("as it is", |_, _| {}, true),
         (
-            "out of the proxy's reach",
-            |p| p.set_reach("edge".into(), HashSet::new()),
+            "down",
+            |p, now| p.set_up(now, &"web-1".into(), false),
             false,
         ),
-        ("node forgotten", |p| p.forget_node(&"edge".into()), false),
+        (
+            "draining",
+            |p, now| p.set_draining(now, &"web-1".into(), true),
+            false,
+        ),
+        (
+            "quarantined",
+            |p, now| p.set_quarantined(now, &"web-1".into(), true),
+            false,
+        ),
+        (
+            "out of the proxy's reach",
+            |p, now| p.set_reach(now, "edge".into(), HashSet::new()),
+            false,
+        ),
+        (
+            "node forgotten",
+            |p, now| p.forget_node(now, &"edge".into()),
+            false,
+        ),
     ];
     for (what, change, given) in cases {
         let mut m = Machine::new(1);
-        change(&mut m.placement);
+        change(&mut m.placement, m.now);
         let outcome = m.acquire("s1", owner("alice", None));
         assert_eq!(is_granted(&outcome, "web-1"), given, "{what}");
     }
@@ -367,7 +381,7 @@ fn a_draining_instance_takes_its_own_client_back() {
     let mut m = Machine::new(1);
     let grant = m.granted("s1", owner("alice", None));
     m.full("vm", &[("s1", &grant)]);
-    m.placement.set_draining(&"web-1".into(), true);
+    m.placement.set_draining(m.now, &"web-1".into(), true);
     m.ended("s1", Some(grant.fence), EndCause::Client);
     m.pass(seconds(1));
     m.granted("s2", owner("alice", None));
@@ -378,7 +392,7 @@ fn a_live_session_outlives_its_instances_probes() {
     let mut m = Machine::new(1);
     let grant = m.granted("s1", owner("alice", None));
     m.full("vm", &[("s1", &grant)]);
-    m.placement.set_up(&"web-1".into(), false);
+    m.placement.set_up(m.now, &"web-1".into(), false);
     assert!(m.full("vm", &[("s1", &grant)]).is_empty());
     assert_eq!(m.state("web-1"), "active");
 }
@@ -388,8 +402,8 @@ fn the_operators_end_is_not_resumed() {
     let mut m = Machine::new(1);
     let grant = m.granted("s1", owner("alice", None));
     m.full("vm", &[("s1", &grant)]);
-    assert!(m.placement.terminate(&"s1".into()));
-    assert!(!m.placement.terminate(&"s9".into()));
+    assert!(m.placement.terminate(m.now, &"s1".into()));
+    assert!(!m.placement.terminate(m.now, &"s9".into()));
     assert_eq!(m.full("vm", &[("s1", &grant)]).len(), 1);
     m.ended("s1", Some(grant.fence), EndCause::Berth);
     assert_eq!(m.state("web-1"), "settling");
@@ -410,7 +424,7 @@ fn nor_is_it_when_the_vm_says_it_otherwise() {
         let mut m = Machine::new(1);
         let grant = m.granted("s1", owner("alice", None));
         m.full("vm", &[("s1", &grant)]);
-        m.placement.terminate(&"s1".into());
+        m.placement.terminate(m.now, &"s1".into());
         word(&mut m, grant.fence);
         assert_eq!(m.state("web-1"), "settling", "{what}");
     }
@@ -423,7 +437,7 @@ fn a_terminated_session_that_is_also_left_for_a_new_one_is_not_resumed() {
     m.full("vm", &[("s1", &first)]);
     assert_eq!(m.acquire("s2", owner("alice", Some("k"))), None);
     m.ended("s2", None, EndCause::NotEstablished);
-    m.placement.terminate(&"s1".into());
+    m.placement.terminate(m.now, &"s1".into());
     let closes = m.full("vm", &[("s1", &first)]);
     assert!(matches!(
         closes.as_slice(),
@@ -450,13 +464,11 @@ fn an_instance_out_of_reach_is_given_up_only_for_another() {
         if let Some(cause) = end {
             m.ended("s1", Some(first.fence), cause);
         }
-        m.placement.set_up(&"web-1".into(), false);
+        m.placement.set_up(m.now, &"web-1".into(), false);
         let what = format!("{instances} instances, {left}");
-        let (node, pool) = ("edge".into(), "web".into());
-        let available = m
-            .placement
-            .check(&node, &pool, &owner("alice", None))
-            .is_ok();
+        let origin = m.origin("vm");
+        let asked = asked(origin, "check", owner("alice", None));
+        let available = m.placement.check(m.now, &asked).is_ok();
         assert_eq!(available, instances == 2, "{what}");
         let outcome = m.acquire("s2", owner("alice", None));
         assert_eq!(is_granted(&outcome, "web-2"), instances == 2, "{what}");
@@ -474,11 +486,12 @@ fn a_vm_that_never_comes_back_is_forgotten_with_its_last_lease() {
     let mut m = Machine::new(2);
     let grant = m.granted("s1", owner("alice", None));
     m.full("vm", &[("s1", &grant)]);
-    m.placement.terminate(&"s1".into());
+    m.placement.terminate(m.now, &"s1".into());
     m.pass(seconds(300));
     assert_eq!(m.state("web-1"), "settling");
     m.pass(seconds(600));
-    assert!(m.placement.vms.is_empty());
+    assert_eq!(m.placement.known_vms(), 0);
+    assert!(m.placement.is_idle());
     assert_eq!(m.placement.next_timeout(), None);
 }
 
@@ -498,9 +511,9 @@ fn an_end_hinted_and_then_stated_is_not_late() {
         }],
     };
     m.placement.sync(m.now, sync);
-    assert_eq!(m.placement.counts().late, 0);
+    assert_eq!(m.ignored(Ignored::LateEnd), 0);
     m.ended("s9", None, EndCause::Client);
-    assert_eq!(m.placement.counts().late, 1);
+    assert_eq!(m.ignored(Ignored::LateEnd), 1);
 }
 
 #[test]

@@ -139,7 +139,7 @@ pub struct ReportedEnd {
 }
 
 /// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndCause {
     /// Berth had it closed.
     Berth,

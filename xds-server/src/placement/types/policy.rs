@@ -37,6 +37,26 @@ pub struct PoolPolicy {
     pub warm_up: Duration,
 }
 
+impl Default for PoolPolicy {
+    fn default() -> Self {
+        Self {
+            choice: Choice::default(),
+            hold: Duration::from_secs(8),
+            max_sessions: None,
+            max_sessions_per_tenant: None,
+            max_sessions_per_user: None,
+            max_session_age: None,
+            orphan_after: Duration::from_secs(300),
+            queue: 1_000,
+            resume_window: Duration::from_secs(30),
+            second_device: SecondDevice::default(),
+            settle: Duration::from_millis(250),
+            tenants: BTreeMap::new(),
+            warm_up: Duration::ZERO,
+        }
+    }
+}
+
 /// What one tenant has and may in a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantPolicy {

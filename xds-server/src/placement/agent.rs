@@ -1,0 +1,226 @@
+//! The agents on instances: what they have to do, and what they say of it.
+
+use std::sync::Arc;
+
+use super::keys::SlotKey;
+use super::lease::LeaseState;
+use super::timers::Timer;
+use super::types::{
+    Access, AgentOrder, AgentReport, CloseReason, Effect, EndCause, InstanceName, Revision, Time,
+};
+use super::{Ignored, Placement};
+
+/// An agent, as placement sees it.
+#[derive(Debug, Default)]
+pub(super) struct Agent {
+    /// How the instance has to be.
+    order: Option<AgentOrder>,
+    /// It has been heard of lately.
+    there: bool,
+    heard: Time,
+    /// The order it had carried out when it last spoke.
+    done: Revision,
+    in_session: bool,
+    incarnation: Option<u64>,
+    sequence: u64,
+    /// Incarnations before this one: what they say comes too late.
+    former: Vec<u64>,
+    watched: bool,
+}
+
+impl Agent {
+    pub(super) fn is_there(&self) -> bool {
+        self.there
+    }
+
+    /// The firewall is closed, and the runtime takes a session.
+    pub(super) fn is_ready(&self) -> bool {
+        self.there && !self.in_session && self.has_closed()
+    }
+
+    fn has_closed(&self) -> bool {
+        self.order
+            .as_ref()
+            .is_some_and(|order| order.open.is_none() && order.revision == self.done)
+    }
+
+    /// The firewall lets the lease's client through.
+    pub(super) fn has_opened(&self) -> bool {
+        self.order
+            .as_ref()
+            .is_some_and(|order| order.open.is_some() && order.revision == self.done)
+    }
+
+    /// Takes a report; false if it is older than another that was taken.
+    fn take(&mut self, now: Time, report: &AgentReport) -> bool {
+        if self.former.contains(&report.incarnation) {
+            return false;
+        }
+        if self.incarnation == Some(report.incarnation) {
+            if report.sequence <= self.sequence {
+                return false;
+            }
+        } else if let Some(former) = self.incarnation.replace(report.incarnation) {
+            self.former.push(former);
+            if self.former.len() > FORMER {
+                self.former.remove(0);
+            }
+        }
+        self.sequence = report.sequence;
+        self.heard = now;
+        self.there = true;
+        self.done = report.revision;
+        self.in_session = report.in_session;
+        true
+    }
+}
+
+impl Placement {
+    /// Takes an agent's word; answers with how the instance has to be. Nothing if there is no such
+    /// instance, or no agent is expected on it, or a later report has been taken.
+    pub fn agent(
+        &mut self,
+        now: Time,
+        instance: &InstanceName,
+        report: AgentReport,
+    ) -> Option<AgentOrder> {
+        let key = self.slots.find(instance)?;
+        self.slots.get(key)?.agent.as_ref()?;
+        let mut taken = false;
+        self.update_slot(key, |slot| {
+            taken = slot
+                .agent
+                .as_mut()
+                .is_some_and(|agent| agent.take(now, &report));
+        });
+        if !taken {
+            self.ignore(Ignored::LateReport);
+            return None;
+        }
+        self.watch_agent(now, key);
+        self.take_evidence(now, key, &report);
+        self.take_opened(now, key);
+        self.take_closed(now, key);
+        self.serve_queues(now);
+        self.slots.get(key)?.agent.as_ref()?.order.clone()
+    }
+
+    fn watch_agent(&mut self, now: Time, key: SlotKey) {
+        let silent_at = now.after(self.timing.silent_after);
+        if let Some(agent) = self.slots.get_mut(key).and_then(|slot| slot.agent.as_mut())
+            && !agent.watched
+        {
+            agent.watched = true;
+            self.timers.set(silent_at, Timer::Agent(key));
+        }
+    }
+
+    pub(super) fn agent_due(&mut self, now: Time, key: SlotKey) {
+        let silent_after = self.timing.silent_after;
+        let mut again = None;
+        self.update_slot(key, |slot| {
+            if let Some(agent) = slot.agent.as_mut() {
+                let silent_at = agent.heard.after(silent_after);
+                agent.there = silent_at > now;
+                agent.watched = agent.there;
+                again = agent.there.then_some(silent_at);
+            }
+        });
+        if let Some(silent_at) = again {
+            self.timers.set(silent_at, Timer::Agent(key));
+        }
+    }
+
+    /// The runtime had the lease's session, and has it no longer.
+    fn take_evidence(&mut self, now: Time, key: SlotKey, report: &AgentReport) {
+        let Some(lease) = self.lease(key) else {
+            return;
+        };
+        if !lease.state.holds_session() || report.over.is_none_or(|over| over < lease.fence) {
+            return;
+        }
+        let Some(session) = lease.session else {
+            return;
+        };
+        let id = lease.acquire.session.clone();
+        let vm = self.sessions.get(session).map(|known| known.vm);
+        self.end(now, session, EndCause::Instance);
+        // Its VM may not know yet; until it does, it must not be taken for a session to adopt.
+        if let Some(vm) = vm.and_then(|vm| self.vms.get_mut(vm)) {
+            vm.closing.entry(id).or_insert(CloseReason::Fenced);
+        }
+    }
+
+    fn take_opened(&mut self, now: Time, key: SlotKey) {
+        let opened = |slot: &&mut super::Slot| slot.agent.as_ref().is_some_and(Agent::has_opened);
+        let Some(slot) = self.slots.get_mut(key).filter(opened) else {
+            return;
+        };
+        if let Some(request) = slot.lease.as_mut().and_then(|lease| lease.opening.take()) {
+            let until = now.after(self.timing.reserve_for);
+            self.set_lease_state(now, key, LeaseState::Reserved { until });
+            self.answer_grant(request, key);
+        }
+    }
+
+    fn take_closed(&mut self, now: Time, key: SlotKey) {
+        let ready = |slot: &&super::Slot| slot.agent.as_ref().is_some_and(Agent::is_ready);
+        let Some(lease) = self
+            .slots
+            .get(key)
+            .filter(ready)
+            .and_then(|slot| slot.lease.as_ref())
+        else {
+            return;
+        };
+        match lease.state {
+            LeaseState::Settling { .. } => self.hand_over(now, key),
+            LeaseState::Resumable { until, settled_at } if settled_at > now => {
+                let state = LeaseState::Resumable {
+                    until,
+                    settled_at: now,
+                };
+                self.set_lease_state(now, key, state);
+                self.lease_due(now, key);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the agent of an instance how that has to be, if that has changed.
+    pub(super) fn instruct(&mut self, key: SlotKey, recycle: bool) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let Some(agent) = slot.agent.as_mut() else {
+            return;
+        };
+        let lease = slot
+            .lease
+            .as_ref()
+            .filter(|lease| lease.state.holds_session());
+        let open = lease.map(|lease| Access {
+            fence: lease.fence,
+            client_address: Arc::clone(&lease.acquire.client_address),
+        });
+        let same = |order: &AgentOrder| order.open == open && (order.recycle || !recycle);
+        if agent.order.as_ref().is_some_and(same) {
+            return;
+        }
+        self.orders += 1;
+        let order = AgentOrder {
+            revision: Revision {
+                term: self.term,
+                sequence: self.orders,
+            },
+            open,
+            recycle,
+        };
+        agent.order = Some(order.clone());
+        let instance = slot.spec.name.clone();
+        self.effects.push_back(Effect::Agent { instance, order });
+    }
+}
+
+/// Restarts of an agent whose reports can still be under way.
+const FORMER: usize = 8;
