@@ -115,6 +115,7 @@ impl Admission {
             authorization: header("authorization"),
             sec_websocket_protocol: header("sec-websocket-protocol"),
             resume_key: header("berth-resume-key"),
+            labels: &[],
         };
         admit(&self.policy, &request, now(), &self.verifier)
     }

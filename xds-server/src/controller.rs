@@ -6,13 +6,15 @@ mod task;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use berth_admission::Family;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{self, Health};
 use crate::placement::{
-    Acquire, Close, Grant, InstanceName, InstanceView, Refusal, SessionId, SessionView, Sync,
+    Acquire, Close, Grant, InstanceName, InstanceView, Refusal, RequestId, SessionId, SessionView,
+    Sync,
 };
 
 pub use task::{Parts, run};
@@ -21,6 +23,9 @@ pub use task::{Parts, run};
 #[derive(Clone, Debug)]
 pub struct Controller {
     events: mpsc::Sender<Event>,
+    /// Has room for one word about each Acquire under way, so it cannot grow beyond them.
+    cancels: mpsc::UnboundedSender<Cancel>,
+    requests: Arc<AtomicU64>,
 }
 
 /// The task has ended: the process is stopping.
@@ -56,7 +61,7 @@ type Reply<T> = oneshot::Sender<T>;
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    Acquire(Acquire, Reply<Result<Placed, Refusal>>),
+    Acquire(RequestId, Acquire, Reply<Result<Placed, Refusal>>),
     Check(Acquire, Reply<Result<(), Refusal>>),
     Drain(
         InstanceName,
@@ -65,24 +70,60 @@ pub(crate) enum Event {
     ),
     Instances(Reply<Vec<InstanceStatus>>),
     Metrics(Reply<String>),
+    Quarantine(
+        InstanceName,
+        bool,
+        Reply<Result<(), fleet::UnknownInstance>>,
+    ),
     Sessions(Reply<Vec<SessionView>>),
     Sync(Sync, Reply<Vec<Close>>),
     Terminate(SessionId, Reply<bool>),
 }
 
+/// The caller of an Acquire no longer listens.
+#[derive(Debug)]
+pub(crate) struct Cancel {
+    pub(crate) request: RequestId,
+    pub(crate) session: SessionId,
+}
+
+/// What the task listens to.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) cancels: mpsc::UnboundedReceiver<Cancel>,
+}
+
 impl Controller {
     /// A controller and what its task listens to.
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<Event>) {
-        let (events, receiver) = mpsc::channel(EVENTS);
-        (Self { events }, receiver)
+    pub(crate) fn channel() -> (Self, Events) {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (cancel, cancels) = mpsc::unbounded_channel();
+        let controller = Self {
+            events: sender,
+            cancels: cancel,
+            requests: Arc::default(),
+        };
+        (controller, Events { events, cancels })
     }
 
-    /// Asks for an instance; waits for the user's own for as long as the pool holds requests.
+    /// Asks for an instance; waits for one for as long as the pool holds requests. Who drops the
+    /// future waits no longer: the request leaves the queue.
     ///
     /// # Errors
     /// [`Gone`].
     pub async fn acquire(&self, acquire: Acquire) -> Result<Result<Placed, Refusal>, Gone> {
-        self.ask(|reply| Event::Acquire(acquire, reply)).await
+        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed) + 1);
+        let session = acquire.session.clone();
+        let (reply, answer) = oneshot::channel();
+        let event = Event::Acquire(request, acquire, reply);
+        self.events.send(event).await.map_err(|_| Gone)?;
+        let waiting = Waiting {
+            answer: Some(answer),
+            cancel: Some(Cancel { request, session }),
+            cancels: &self.cancels,
+        };
+        waiting.answer().await
     }
 
     /// What such an Acquire would be answered now.
@@ -111,6 +152,19 @@ impl Controller {
         draining: bool,
     ) -> Result<Result<(), fleet::UnknownInstance>, Gone> {
         self.ask(|reply| Event::Drain(instance, draining, reply))
+            .await
+    }
+
+    /// Sets whether an instance is quarantined.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn quarantine(
+        &self,
+        instance: InstanceName,
+        quarantined: bool,
+    ) -> Result<Result<(), fleet::UnknownInstance>, Gone> {
+        self.ask(|reply| Event::Quarantine(instance, quarantined, reply))
             .await
     }
 
@@ -153,6 +207,92 @@ impl Controller {
     }
 }
 
+/// Waits for the answer to an Acquire; dropped before it came, it tells the task.
+struct Waiting<'a> {
+    answer: Option<oneshot::Receiver<Result<Placed, Refusal>>>,
+    cancel: Option<Cancel>,
+    cancels: &'a mpsc::UnboundedSender<Cancel>,
+}
+
+impl Waiting<'_> {
+    async fn answer(mut self) -> Result<Result<Placed, Refusal>, Gone> {
+        let answer = match &mut self.answer {
+            Some(answer) => answer.await.map_err(|_| Gone),
+            None => Err(Gone),
+        };
+        self.cancel = None;
+        answer
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.cancel.take() {
+            // First: a task that comes to the Acquire after this word of its end sees that nobody listens.
+            self.answer = None;
+            // A task that has ended has nobody waiting.
+            let _ = self.cancels.send(cancel);
+        }
+    }
+}
+
 /// A full queue makes callers wait, which is what a proxy that asks faster than it can be answered
 /// should do.
 const EVENTS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::placement::{Labels, Origin, Owner, Priority, User};
+
+    fn acquire() -> Acquire {
+        Acquire {
+            origin: Origin {
+                node: "edge-1".into(),
+                vm: "v-1".into(),
+                sequence: 1,
+            },
+            session: "s-1".into(),
+            pool: "web".into(),
+            owner: Owner {
+                user: User {
+                    issuer: "i".into(),
+                    subject: "alice".into(),
+                },
+                tenant: "".into(),
+                resume_key: None,
+            },
+            client_address: "203.0.113.9".into(),
+            priority: Priority::default(),
+            labels: Labels::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not() {
+        let (controller, mut events) = Controller::channel();
+        let mut waiting = Box::pin(controller.acquire(acquire()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let Some(Event::Acquire(asked, _, reply)) = events.events.recv().await else {
+            panic!("no Acquire");
+        };
+        assert!(events.cancels.try_recv().is_err());
+        drop(waiting);
+        let Cancel { request, session } = events.cancels.try_recv().unwrap();
+        assert_eq!((request, session), (asked, "s-1".into()));
+        assert!(reply.is_closed());
+
+        let mut waiting = Box::pin(controller.acquire(acquire()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let Some(Event::Acquire(second, _, reply)) = events.events.recv().await else {
+            panic!("no Acquire");
+        };
+        assert_ne!(second, asked);
+        reply.send(Err(Refusal::Superseded)).unwrap();
+        let answer = waiting.await;
+        assert!(matches!(answer, Ok(Err(Refusal::Superseded))), "{answer:?}");
+        assert!(events.cancels.try_recv().is_err());
+    }
+}

@@ -19,9 +19,10 @@ use crate::admin;
 use crate::clock::{self, Clock};
 use crate::config::{Config, WhenControlPlaneAway};
 use crate::controller::{self, Parts};
-use crate::placement::{InstanceSpec, Labels, Placement, Timing};
+use crate::placement::{Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
+use crate::store::{HistoryLimits, MemoryStore, Store};
 use crate::xds::{
     Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
 };
@@ -86,6 +87,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         xds,
     })?;
     let task = tokio::spawn(task);
+    let history = MemoryStore::new(HistoryLimits::default()).history();
 
     let (stop, stopping) = watch::channel(false);
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
@@ -105,7 +107,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
             TcpIncoming::from(xds_listener).with_nodelay(Some(true)),
             stopped(stopping.clone()),
         );
-    let admin = axum::serve(admin_listener, admin::router(controller))
+    let admin = axum::serve(admin_listener, admin::router(controller, history))
         .with_graceful_shutdown(stopped(stopping));
     info!(xds = %config.xds, admin = %config.admin, "ready");
 
@@ -162,21 +164,13 @@ fn placement(config: &Config, clock: Clock) -> Placement {
     for pool in &config.pools {
         placement.set_pool(now, pool.name.clone(), pool.policy.clone());
         for instance in &pool.instances {
-            let spec = InstanceSpec {
-                name: instance.name.clone(),
-                pool: pool.name.clone(),
-                host: instance.address.ip().to_string().into(),
-                zone: None,
-                labels: Labels::default(),
-                agent: false,
-            };
-            placement.add_instance(now, spec);
+            placement.add_instance(now, instance.placed(&pool.name));
         }
     }
     placement
 }
 
-/// Who sends requests cannot know it.
+/// Another one for each process: nobody outside can know which names share a bucket.
 fn hash_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -245,12 +239,12 @@ struct ControlPlane {
     tick_ms: u64,
 }
 
+/// How long an agent may take to do as it is told before the runtime is restarted.
+const AGENT_WITHIN: Duration = Duration::from_secs(10);
+
 /// A proxy that is gone without a word is noticed after the two together.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long an agent may take to do as it is told before the runtime is restarted.
-const AGENT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is in flight when the process is told to stop has this long.
 const GRACE: Duration = Duration::from_secs(1);

@@ -16,12 +16,13 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
-    placement::{InstanceName, PoolName, PoolPolicy},
+    placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
 };
 
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
 pub use name::NameError;
+pub(crate) use name::zone;
 
 mod check;
 mod error;
@@ -112,6 +113,10 @@ pub struct Instance {
     pub name: InstanceName,
     /// Its signaling socket; unique across all pools.
     pub address: SocketAddr,
+    /// Where it is.
+    pub zone: Option<Zone>,
+    /// What it has that a client can ask for.
+    pub labels: Labels,
 }
 
 /// How an instance is probed.
@@ -194,6 +199,20 @@ impl Config {
                 thresholds: pool.probe.thresholds,
             })
         }))
+    }
+}
+
+impl Instance {
+    /// What placement is told of it, as one of `pool`. Instances of one address share a host.
+    pub fn placed(&self, pool: &PoolName) -> placement::InstanceSpec {
+        placement::InstanceSpec {
+            name: self.name.clone(),
+            pool: pool.clone(),
+            host: self.address.ip().to_string().into(),
+            zone: self.zone.clone(),
+            labels: self.labels.clone(),
+            agent: false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! file can be reported, not only the first. A section all of whose fields have defaults may be
 //! left empty too, as it is once its last line has been commented out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -57,6 +58,9 @@ pub(super) struct RawAdmission {
     pub(super) query_parameter: Option<String>,
     pub(super) pools_claim: Option<String>,
     pub(super) tenant_claim: Option<String>,
+    pub(super) priority_claim: Option<String>,
+    #[serde(default)]
+    pub(super) labels: Vec<RawLabel>,
     pub(super) default_pools: Option<RawDefaultPools>,
 }
 
@@ -68,6 +72,14 @@ pub(super) struct RawIssuer {
     pub(super) audiences: Vec<String>,
     pub(super) jwks_file: PathBuf,
     pub(super) clock_skew: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLabel {
+    pub(super) label: String,
+    pub(super) query_parameter: Option<String>,
+    pub(super) header: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,11 +96,28 @@ pub(super) struct RawPool {
     pub(super) family: String,
     pub(super) instances: Vec<RawInstance>,
     pub(super) probe: Option<RawProbe>,
+    pub(super) choice: Option<String>,
     pub(super) second_device: Option<String>,
     pub(super) resume_window: Option<String>,
     pub(super) settle: Option<String>,
+    pub(super) warm_up: Option<String>,
     pub(super) hold: Option<String>,
+    pub(super) queue: Option<i64>,
     pub(super) orphan_after: Option<String>,
+    pub(super) max_sessions: Option<i64>,
+    pub(super) max_sessions_per_user: Option<i64>,
+    pub(super) max_sessions_per_tenant: Option<i64>,
+    pub(super) max_session_age: Option<String>,
+    #[serde(default)]
+    pub(super) tenants: Vec<RawTenant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTenant {
+    pub(super) name: String,
+    pub(super) reserved: Option<i64>,
+    pub(super) max_sessions: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +125,9 @@ pub(super) struct RawPool {
 pub(super) struct RawInstance {
     pub(super) name: String,
     pub(super) address: String,
+    pub(super) zone: Option<String>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

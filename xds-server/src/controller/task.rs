@@ -1,6 +1,6 @@
 //! The controller's task.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 
-use super::{Controller, Event, InstanceStatus, Placed, Reply};
+use super::{Cancel, Controller, Event, Events, InstanceStatus, Placed, Reply};
 use crate::clock::{AttendedClock, Clock};
-use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health};
+use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health, UnknownInstance};
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{
-    Change, Effect, Grant, InstanceName, Outcome, Placement, PoolName, Refusal, RequestId,
-    SessionId, Time,
+    Change, Effect, Grant, InstanceName, NodeId, Outcome, Placement, PoolName, Refusal, RequestId,
+    SessionId, Time, Zone,
 };
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
@@ -60,7 +60,6 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), Inval
         metrics: Metrics::default(),
         reach: Reach::default(),
         replies: HashMap::new(),
-        requests: 0,
         unpublished: false,
     };
     task.publish()?;
@@ -70,13 +69,13 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), Inval
 struct Task {
     clock: AttendedClock,
     parts: Parts,
-    events: mpsc::Receiver<Event>,
+    events: Events,
     /// Where each instance is, as proxies are told.
     addresses: HashMap<InstanceName, (Arc<str>, SocketAddr)>,
     metrics: Metrics,
     reach: Reach,
-    replies: HashMap<RequestId, Reply<Result<Placed, Refusal>>>,
-    requests: u64,
+    /// Who waits for an answer, and since when.
+    replies: HashMap<RequestId, (Time, Reply<Result<Placed, Refusal>>)>,
     /// The fleet has changed since proxies were told of it.
     unpublished: bool,
 }
@@ -92,11 +91,12 @@ impl Task {
                 }
             };
             tokio::select! {
-                event = self.events.recv() => match event {
+                event = self.events.events.recv() => match event {
                     Some(event) => self.handle(event),
                     None => return,
                 },
-                Some(event) = self.parts.nodes.recv() => self.handle_node(&event),
+                Some(cancel) = self.events.cancels.recv() => self.handle_cancel(&cancel),
+                Some(event) = self.parts.nodes.recv() => self.handle_node(event),
                 Some(result) = self.parts.probes.recv() => {
                     self.handle_probe(&result);
                     self.handle_more_probes();
@@ -118,24 +118,23 @@ impl Task {
         let now = self.now();
         let placement = &mut self.parts.placement;
         match event {
-            Event::Acquire(acquire, reply) => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.replies.insert(request, reply);
+            // A caller that has gone already would only stand in the queue.
+            Event::Acquire(_, _, reply) if reply.is_closed() => {}
+            Event::Acquire(request, acquire, reply) => {
+                self.replies.insert(request, (now, reply));
                 placement.acquire(now, request, acquire);
             }
             Event::Check(acquire, reply) => answer_to(reply, placement.check(now, &acquire)),
             Event::Drain(instance, draining, reply) => {
                 let outcome = self.parts.fleet.drain(&instance, draining);
-                let done = outcome.map(|change| {
-                    if let Some(change) = change {
-                        self.fleet_changed(&change);
-                    }
-                });
-                answer_to(reply, done);
+                answer_to(reply, self.ordered(outcome));
             }
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
             Event::Metrics(reply) => answer_to(reply, self.metrics(now)),
+            Event::Quarantine(instance, quarantined, reply) => {
+                let outcome = self.parts.fleet.quarantine(&instance, quarantined);
+                answer_to(reply, self.ordered(outcome));
+            }
             Event::Sessions(reply) => {
                 let mut sessions: Vec<_> = placement.sessions(now).collect();
                 sessions.sort_by(|a, b| a.session.cmp(&b.session));
@@ -152,10 +151,43 @@ impl Task {
         }
     }
 
-    fn handle_node(&mut self, event: &NodeEvent) {
+    fn handle_cancel(&mut self, Cancel { request, session }: &Cancel) {
+        let now = self.now();
+        // Without a reply it was answered, or never asked.
+        if self.replies.remove(request).is_some() {
+            self.parts.placement.cancel(now, *request, session);
+        }
+    }
+
+    /// Does what the operator ordered.
+    fn ordered(
+        &mut self,
+        outcome: Result<Option<FleetChange>, UnknownInstance>,
+    ) -> Result<(), UnknownInstance> {
+        if let Some(change) = outcome? {
+            self.fleet_changed(&change);
+        }
+        Ok(())
+    }
+
+    fn handle_node(&mut self, event: NodeEvent) {
+        let now = self.now();
+        if let Some((node, instances)) = self.reach.handle(&event) {
+            self.parts.placement.set_reach(now, node, instances);
+        }
         match event {
-            NodeEvent::Connected { node, .. } => info!(node, "proxy connected"),
-            NodeEvent::Disconnected { node, .. } => info!(node, "proxy disconnected"),
+            NodeEvent::Connected { node, zone, .. } => {
+                info!(node, zone, "proxy connected");
+                let placement = &mut self.parts.placement;
+                placement.set_zone(node.into(), zone.map(Zone::from));
+            }
+            NodeEvent::Disconnected { node, .. } => {
+                info!(node, "proxy disconnected");
+                let node = NodeId::from(node);
+                if !self.reach.knows(&node) {
+                    self.parts.placement.forget_node(now, &node);
+                }
+            }
             NodeEvent::Stream {
                 event:
                     StreamEvent::Refused {
@@ -173,13 +205,9 @@ impl Task {
                     error,
                     "proxy refused resources"
                 );
-                self.metrics.refused_resources(*resource_type);
+                self.metrics.refused_resources(resource_type);
             }
             NodeEvent::Stream { .. } => {}
-        }
-        if let Some((node, instances)) = self.reach.handle(event) {
-            let now = self.now();
-            self.parts.placement.set_reach(now, node, instances);
         }
     }
 
@@ -217,7 +245,14 @@ impl Task {
         let (placement, instance) = (&mut self.parts.placement, &change.instance);
         match change.kind {
             ChangeKind::Health { to, .. } => placement.set_up(now, instance, to == Health::Up),
-            ChangeKind::Draining(draining) => placement.set_draining(now, instance, draining),
+            ChangeKind::Draining(draining) => {
+                info!(%instance, draining, "by the operator's word");
+                placement.set_draining(now, instance, draining);
+            }
+            ChangeKind::Quarantined(quarantined) => {
+                info!(%instance, quarantined, "by the operator's word");
+                placement.set_quarantined(now, instance, quarantined);
+            }
         }
         self.unpublished = true;
     }
@@ -259,8 +294,9 @@ impl Task {
                 address: instance.address(),
                 health: match instance.health() {
                     Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
-                    Health::Up if instance.is_draining() => EndpointHealth::Draining,
-                    Health::Up => EndpointHealth::Healthy,
+                    Health::Up if instance.is_available() => EndpointHealth::Healthy,
+                    // Who is on it may go on, and nobody new is sent to it.
+                    Health::Up => EndpointHealth::Draining,
                 },
             })
             .collect()
@@ -280,6 +316,7 @@ impl Task {
                     fence,
                     change,
                 } => log(&instance, &session, fence, change),
+                // No instance has an agent yet, and nothing is kept.
                 Effect::Agent { .. } | Effect::Commit(_) | Effect::Over(_) => {}
             }
         }
@@ -295,7 +332,10 @@ impl Task {
             info!(%session, reason = reason.label(), "refused");
             self.metrics.refused_session(reason);
         }
-        if let Some(reply) = self.replies.remove(&request) {
+        if let Some((since, reply)) = self.replies.remove(&request) {
+            let outcome = if answer.is_ok() { "granted" } else { "refused" };
+            let held = self.now().since(since);
+            self.metrics.answered(outcome, held);
             answer_to(reply, answer);
         }
     }
@@ -330,13 +370,27 @@ impl Task {
         instances
     }
 
+    /// How many wait in each pool.
+    fn waiting(&self, now: Time) -> BTreeMap<PoolName, usize> {
+        let pools = self.parts.families.keys();
+        let mut waiting: BTreeMap<_, _> = pools.map(|pool| (pool.clone(), 0)).collect();
+        for session in self.parts.placement.sessions(now) {
+            if session.instance.is_none()
+                && let Some(count) = waiting.get_mut(&session.pool)
+            {
+                *count += 1;
+            }
+        }
+        waiting
+    }
+
     fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
             counts: self.parts.placement.counts(),
             instances: self.instances(now),
             learning: self.parts.placement.is_learning(),
             nodes: self.reach.connected(),
-            waiting: self.parts.placement.waiting(),
+            waiting: self.waiting(now),
         })
     }
 }
