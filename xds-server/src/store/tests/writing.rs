@@ -50,7 +50,7 @@ fn scene() -> Scene {
         shown,
         outcomes: told,
     };
-    let (writer, journal, progress) = Writer::start(store, 9, Clock::start()).unwrap();
+    let (writer, journal, progress) = Writer::start(Box::new(store), 9, Clock::start()).unwrap();
     Scene {
         writer,
         journal,
@@ -232,7 +232,7 @@ async fn callers_share_commits() {
     let path = folder.path().join("berth.redb");
     let mut store = RedbStore::new(path.clone(), LIMITS);
     store.load(STAMP).unwrap();
-    let (writer, journal, progress) = Writer::start(store, 9, Clock::start()).unwrap();
+    let (writer, journal, progress) = Writer::start(Box::new(store), 9, Clock::start()).unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let callers = (0..16u64).map(|caller| {
         let (journal, mut progress) = (journal.clone(), progress.clone());
