@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use berth_client::Session;
-use berth_tests::{Choice, ClientBuilder, Family, World};
+use berth_tests::{Choice, Family, World};
 
 use crate::{client, deserted, echo, established, lease_is, live, no_instance, visits};
 
@@ -67,8 +67,6 @@ async fn a_label_has_to_be_there(world: &World) {
         leave(world, session, "web-2").await;
     }
     no_instance(&asking("nobody", "mars").refusal().await.unwrap());
-    bad_request(&asking("odd", "e/u")).await;
-    bad_request(&asking("torn", "eu").header("x-region", "us")).await;
 }
 
 async fn quarantine_is_for_everybody(world: &World) {
@@ -98,10 +96,4 @@ async fn leave(world: &World, session: Session, instance: &str) {
     session.close(1000, "").await.unwrap();
     lease_is(world, instance, None).await;
     deserted(world, instance).await;
-}
-
-async fn bad_request(client: &ClientBuilder) {
-    let refusal = client.refusal().await.unwrap();
-    let found = (refusal.status, refusal.reason());
-    assert_eq!(found, (400, Some("bad_request")), "{refusal:?}");
 }
