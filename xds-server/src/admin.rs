@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::controller::{Controller, Gone, InstanceStatus};
+use crate::controller::{Controller, Gone, InstanceStatus, OrderError};
 use crate::placement::{Pick, SessionView};
 use crate::store::History;
 
@@ -104,7 +104,7 @@ async fn set_draining(
 ) -> Result<Response, Gone> {
     Ok(match controller.drain(name.into(), draining).await? {
         Ok(()) => Json(json!({"name": name, "draining": draining})).into_response(),
-        Err(unknown) => not_found(&unknown.to_string()),
+        Err(error) => not_ordered(&error),
     })
 }
 
@@ -130,7 +130,7 @@ async fn set_quarantined(
     let done = controller.quarantine(name.into(), quarantined).await?;
     Ok(match done {
         Ok(()) => Json(json!({"name": name, "quarantined": quarantined})).into_response(),
-        Err(unknown) => not_found(&unknown.to_string()),
+        Err(error) => not_ordered(&error),
     })
 }
 
@@ -150,11 +150,22 @@ async fn terminate(
     State(controller): State<Controller>,
     Path(id): Path<String>,
 ) -> Result<Response, Gone> {
-    if controller.terminate(id.as_str().into()).await? {
-        let body = Json(json!({"id": id, "terminating": true}));
-        return Ok((StatusCode::ACCEPTED, body).into_response());
-    }
-    Ok(not_found(&format!("there is no session `{id}`")))
+    Ok(match controller.terminate(id.as_str().into()).await? {
+        Ok(true) => {
+            let body = Json(json!({"id": id, "terminating": true}));
+            (StatusCode::ACCEPTED, body).into_response()
+        }
+        Ok(false) => not_found(&format!("there is no session `{id}`")),
+        Err(error) => not_ordered(&error.into()),
+    })
+}
+
+fn not_ordered(error: &OrderError) -> Response {
+    let status = match error {
+        OrderError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+        OrderError::Unknown(_) => StatusCode::NOT_FOUND,
+    };
+    problem(status, &error.to_string())
 }
 
 fn not_found(error: &str) -> Response {

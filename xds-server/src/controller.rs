@@ -2,6 +2,7 @@
 //! as one closed kind of event, in one order; it puts each to the pure cores and carries out what
 //! they say.
 
+mod outbox;
 mod task;
 
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use crate::placement::{
     Sync,
 };
 
-pub use task::{Parts, run};
+pub use task::{Durability, Ended, Parts, run};
 
 /// Speaks to the task. Cheap to clone; the task ends when all of them are gone.
 #[derive(Clone, Debug)]
@@ -32,6 +33,37 @@ pub struct Controller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the control plane is stopping")]
 pub struct Gone;
+
+/// Why a session has got no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPlaced {
+    /// Placement says so.
+    Refused(Refusal),
+    /// It could not be written down that it has one.
+    NotStored,
+}
+
+impl From<Refusal> for NotPlaced {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What was ordered has been done, but a restart would forget it: the store cannot be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is so until berth is started again: the store cannot be written to")]
+pub struct NotStored;
+
+/// Why an order about an instance has not been carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// There is no such instance.
+    #[error(transparent)]
+    Unknown(#[from] fleet::UnknownInstance),
+    /// Not for ever.
+    #[error(transparent)]
+    NotStored(#[from] NotStored),
+}
 
 /// A grant with what a proxy needs to carry it out.
 #[derive(Clone, Debug)]
@@ -61,23 +93,15 @@ type Reply<T> = oneshot::Sender<T>;
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    Acquire(RequestId, Acquire, Reply<Result<Placed, Refusal>>),
-    Check(Acquire, Reply<Result<(), Refusal>>),
-    Drain(
-        InstanceName,
-        bool,
-        Reply<Result<(), fleet::UnknownInstance>>,
-    ),
+    Acquire(RequestId, Acquire, Reply<Result<Placed, NotPlaced>>),
+    Check(Acquire, Reply<Result<(), NotPlaced>>),
+    Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
     Instances(Reply<Vec<InstanceStatus>>),
     Metrics(Reply<String>),
-    Quarantine(
-        InstanceName,
-        bool,
-        Reply<Result<(), fleet::UnknownInstance>>,
-    ),
+    Quarantine(InstanceName, bool, Reply<Result<(), OrderError>>),
     Sessions(Reply<Vec<SessionView>>),
     Sync(Sync, Reply<Vec<Close>>),
-    Terminate(SessionId, Reply<bool>),
+    Terminate(SessionId, Reply<Result<bool, NotStored>>),
 }
 
 /// The caller of an Acquire no longer listens.
@@ -112,7 +136,7 @@ impl Controller {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn acquire(&self, acquire: Acquire) -> Result<Result<Placed, Refusal>, Gone> {
+    pub async fn acquire(&self, acquire: Acquire) -> Result<Result<Placed, NotPlaced>, Gone> {
         let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed) + 1);
         let session = acquire.session.clone();
         let (reply, answer) = oneshot::channel();
@@ -130,7 +154,7 @@ impl Controller {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn check(&self, acquire: Acquire) -> Result<Result<(), Refusal>, Gone> {
+    pub async fn check(&self, acquire: Acquire) -> Result<Result<(), NotPlaced>, Gone> {
         self.ask(|reply| Event::Check(acquire, reply)).await
     }
 
@@ -150,7 +174,7 @@ impl Controller {
         &self,
         instance: InstanceName,
         draining: bool,
-    ) -> Result<Result<(), fleet::UnknownInstance>, Gone> {
+    ) -> Result<Result<(), OrderError>, Gone> {
         self.ask(|reply| Event::Drain(instance, draining, reply))
             .await
     }
@@ -163,7 +187,7 @@ impl Controller {
         &self,
         instance: InstanceName,
         quarantined: bool,
-    ) -> Result<Result<(), fleet::UnknownInstance>, Gone> {
+    ) -> Result<Result<(), OrderError>, Gone> {
         self.ask(|reply| Event::Quarantine(instance, quarantined, reply))
             .await
     }
@@ -172,7 +196,7 @@ impl Controller {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn terminate(&self, session: SessionId) -> Result<bool, Gone> {
+    pub async fn terminate(&self, session: SessionId) -> Result<Result<bool, NotStored>, Gone> {
         self.ask(|reply| Event::Terminate(session, reply)).await
     }
 
@@ -209,13 +233,13 @@ impl Controller {
 
 /// Waits for the answer to an Acquire; dropped before it came, it tells the task.
 struct Waiting<'a> {
-    answer: Option<oneshot::Receiver<Result<Placed, Refusal>>>,
+    answer: Option<oneshot::Receiver<Result<Placed, NotPlaced>>>,
     cancel: Option<Cancel>,
     cancels: &'a mpsc::UnboundedSender<Cancel>,
 }
 
 impl Waiting<'_> {
-    async fn answer(mut self) -> Result<Result<Placed, Refusal>, Gone> {
+    async fn answer(mut self) -> Result<Result<Placed, NotPlaced>, Gone> {
         let answer = match &mut self.answer {
             Some(answer) => answer.await.map_err(|_| Gone),
             None => Err(Gone),
@@ -241,58 +265,4 @@ impl Drop for Waiting<'_> {
 const EVENTS: usize = 1024;
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-    use crate::placement::{Labels, Origin, Owner, Priority, User};
-
-    fn acquire() -> Acquire {
-        Acquire {
-            origin: Origin {
-                node: "edge-1".into(),
-                vm: "v-1".into(),
-                sequence: 1,
-            },
-            session: "s-1".into(),
-            pool: "web".into(),
-            owner: Owner {
-                user: User {
-                    issuer: "i".into(),
-                    subject: "alice".into(),
-                },
-                tenant: "".into(),
-                resume_key: None,
-            },
-            client_address: "203.0.113.9".into(),
-            priority: Priority::default(),
-            labels: Labels::default(),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not() {
-        let (controller, mut events) = Controller::channel();
-        let mut waiting = Box::pin(controller.acquire(acquire()));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        let Some(Event::Acquire(asked, _, reply)) = events.events.recv().await else {
-            panic!("no Acquire");
-        };
-        assert!(events.cancels.try_recv().is_err());
-        drop(waiting);
-        let Cancel { request, session } = events.cancels.try_recv().unwrap();
-        assert_eq!((request, session), (asked, "s-1".into()));
-        assert!(reply.is_closed());
-
-        let mut waiting = Box::pin(controller.acquire(acquire()));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        let Some(Event::Acquire(second, _, reply)) = events.events.recv().await else {
-            panic!("no Acquire");
-        };
-        assert_ne!(second, asked);
-        reply.send(Err(Refusal::Superseded)).unwrap();
-        let answer = waiting.await;
-        assert!(matches!(answer, Ok(Err(Refusal::Superseded))), "{answer:?}");
-        assert!(events.cancels.try_recv().is_err());
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::controller::InstanceStatus;
 use crate::placement::{Counts, PoolName};
+use crate::store::writer::Progress;
 use crate::xds::ResourceType;
 
 /// What is counted at the edge; the cores count the rest themselves.
@@ -35,6 +36,10 @@ pub struct Scrape<'a> {
     pub learning: bool,
     /// Proxies with an open stream.
     pub nodes: usize,
+    /// How far the store is.
+    pub store: Progress,
+    /// Nothing can be written to it.
+    pub store_failing: bool,
     /// Sessions that wait for an instance, by pool.
     pub waiting: BTreeMap<PoolName, usize>,
 }
@@ -138,6 +143,21 @@ impl Metrics {
             self.refused_resources.clone(),
         );
         counters(&mut registry, scrape.counts);
+        plain_counters(
+            &mut registry,
+            [
+                (
+                    "store_commits",
+                    "Transactions that the store has made durable",
+                    scrape.store.commits,
+                ),
+                (
+                    "history_dropped",
+                    "Sessions missing from the history, because too many waited for the store",
+                    scrape.store.past_dropped,
+                ),
+            ],
+        );
         gauges(&mut registry, scrape);
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -175,11 +195,7 @@ fn counters(registry: &mut Registry, counts: &Counts) {
             counts.overlaps,
         ),
     ];
-    for (name, help, value) in plain {
-        let counter = Counter::<u64>::default();
-        counter.inc_by(value);
-        registry.register(name, help, counter);
-    }
+    plain_counters(registry, plain);
     let ignored = Family::<KindLabel, Counter>::default();
     for (kind, value) in &counts.ignored {
         let kind = kind.label();
@@ -196,6 +212,17 @@ fn counters(registry: &mut Registry, counts: &Counts) {
         ended.get_or_create(&CauseLabel { cause }).inc_by(*value);
     }
     registry.register("sessions_ended", "Sessions ended, by cause", ended);
+}
+
+fn plain_counters<const N: usize>(
+    registry: &mut Registry,
+    counters: [(&'static str, &'static str, u64); N],
+) {
+    for (name, help, value) in counters {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
 }
 
 fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
@@ -233,6 +260,11 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
             "learning",
             "1 while nothing is granted after a start",
             usize::from(scrape.learning),
+        ),
+        (
+            "store_failing",
+            "1 while nothing can be made durable, and nobody is admitted",
+            usize::from(scrape.store_failing),
         ),
     ];
     for (name, help, value) in plain {
@@ -283,6 +315,8 @@ mod tests {
             instances: vec![instance],
             learning: false,
             nodes: 0,
+            store: Progress::default(),
+            store_failing: false,
             waiting: BTreeMap::from([("web".into(), 1)]),
         });
         let names: Vec<_> = text
@@ -293,7 +327,7 @@ mod tests {
                 _ => name.to_owned(),
             })
             .collect();
-        assert_eq!(names.len(), 16, "{text}");
+        assert_eq!(names.len(), 19, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

@@ -10,7 +10,7 @@ use proto::acquire_response::Outcome;
 use proto::sessions_server::Sessions;
 use tonic::{Request, Response, Status};
 
-use crate::controller::{Controller, Gone, Placed};
+use crate::controller::{Controller, Gone, NotPlaced, Placed};
 use crate::placement::{
     Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
     ReportedSession, Sync, User,
@@ -76,7 +76,11 @@ impl From<Gone> for Status {
 }
 
 /// The reason a client is told, and when to come back.
-pub(crate) fn reason(refusal: Refusal) -> (Reason, Option<u32>) {
+pub(crate) fn reason(refusal: NotPlaced) -> (Reason, Option<u32>) {
+    let refusal = match refusal {
+        NotPlaced::NotStored => return (Reason::ControlPlaneAway, Some(STORE_RETRY)),
+        NotPlaced::Refused(refusal) => refusal,
+    };
     match refusal {
         Refusal::Cancelled => (Reason::Cancelled, None),
         Refusal::IdInUse => (Reason::BadRequest, None),
@@ -100,7 +104,7 @@ fn seconds(retry_after: Duration) -> Option<u32> {
     u32::try_from(seconds).ok()
 }
 
-fn refused(refusal: Refusal) -> proto::Refusal {
+fn refused(refusal: NotPlaced) -> proto::Refusal {
     let (reason, retry_after) = reason(refusal);
     proto::Refusal {
         reason: reason.label().to_owned(),
@@ -242,6 +246,9 @@ fn bounded(text: String, field: &str) -> Result<String, Status> {
     Ok(text)
 }
 
+/// In seconds: a disk that has no room or does not answer is seldom well again at once.
+const STORE_RETRY: u32 = 5;
+
 /// No id, name or address that a filter sends is longer; what is kept per session stays small.
 const MAX_TEXT: usize = 1024;
 /// As many as admission lets a client ask for.
@@ -281,8 +288,10 @@ mod tests {
                 (Reason::TooManySessions, Some(2)),
             ),
         ] {
-            assert_eq!(reason(refusal), expected, "{refusal:?}");
+            assert_eq!(reason(refusal.into()), expected, "{refusal:?}");
         }
+        let not_stored = (Reason::ControlPlaneAway, Some(5));
+        assert_eq!(reason(NotPlaced::NotStored), not_stored);
         for (millis, expected) in [(0, 1), (1_000, 1), (u64::MAX, 3_600)] {
             let said = seconds(Duration::from_millis(millis));
             assert_eq!(said, Some(expected), "{millis}");

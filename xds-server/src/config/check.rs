@@ -22,6 +22,7 @@ use super::{
 mod admission;
 mod policy;
 mod pools;
+mod store;
 mod tls;
 
 /// What has been found so far, and what the rules need to know beyond the file's text.
@@ -77,6 +78,7 @@ impl Check<'_> {
             has_tenants,
         };
         let pools = self.pools(&raw.pools, &root.key("pools"), common);
+        let store = self.store(raw.store, &root.key("store"));
         let admission = self.admission(raw.admission, &root.key("admission"), &raw.pools);
         Some(Config {
             xds: xds?,
@@ -87,6 +89,7 @@ impl Check<'_> {
             admission,
             pools,
             timing: timing?,
+            store: store?,
         })
     }
 

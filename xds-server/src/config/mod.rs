@@ -17,6 +17,7 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
+    store::HistoryLimits,
 };
 
 pub use error::{ConfigError, Fault, Problem};
@@ -51,6 +52,26 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Times that hold for every pool.
     pub timing: Timing,
+    /// What outlives the process, and where.
+    pub store: Store,
+}
+
+/// What outlives the process, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Where it is kept.
+    pub place: StorePlace,
+    /// How much is remembered of sessions that are over.
+    pub history: HistoryLimits,
+}
+
+/// Where things are kept that outlive the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In this file; absolute.
+    File(PathBuf),
+    /// Nowhere.
+    Memory,
 }
 
 /// One socket of Envoy's.

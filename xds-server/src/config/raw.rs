@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) admission: RawAdmission,
     pub(super) pools: Vec<RawPool>,
     pub(super) timing: Option<RawTiming>,
+    pub(super) store: Option<RawStore>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,4 +159,18 @@ pub(super) struct RawHttpProbe {
 pub(super) struct RawTiming {
     pub(super) tick: Option<String>,
     pub(super) handshake_timeout: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) path: Option<String>,
+    pub(super) history: Option<RawHistory>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHistory {
+    pub(super) max_age: Option<String>,
+    pub(super) max_sessions: Option<i64>,
 }

@@ -93,7 +93,7 @@ fn what_is_no_mapping_is_no_configuration() {
         ),
         (
             "a: b: c",
-            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing, store",
         ),
     ] {
         let problems = parse(text).unwrap_err();

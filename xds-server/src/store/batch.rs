@@ -59,9 +59,28 @@ impl Batch {
             && !learnt
     }
 
+    /// The lease it says that an instance has.
+    #[cfg(test)]
+    pub(crate) fn lease_of(&self, instance: &InstanceName) -> Option<LeaseRecord> {
+        let lease = self.leases.get(instance)?.as_ref();
+        lease.map(|(_, lease)| lease.clone())
+    }
+
+    /// Whether it says that an instance drains.
+    #[cfg(test)]
+    pub(crate) fn drains(&self, instance: &InstanceName) -> bool {
+        self.drained.get(instance) == Some(&true)
+    }
+
+    /// Whether it says that the store has every lease.
+    #[cfg(test)]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.learnt
+    }
+
     /// Adds what has come since. Of sessions that are over it keeps the latest `max_past`, and says how many it let
     /// go.
-    pub(super) fn merge(&mut self, later: Self, max_past: usize) -> u64 {
+    pub(crate) fn merge(&mut self, later: Self, max_past: usize) -> u64 {
         self.leases.extend(later.leases);
         self.drained.extend(later.drained);
         self.quarantined.extend(later.quarantined);

@@ -38,12 +38,17 @@ pub struct HistoryLimits {
     pub max_sessions: u64,
 }
 
+impl HistoryLimits {
+    /// Thirty days, a hundred thousand sessions.
+    pub const DEFAULT: Self = Self {
+        max_age: Duration::from_secs(30 * 24 * 60 * 60),
+        max_sessions: 100_000,
+    };
+}
+
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self {
-            max_age: Duration::from_secs(30 * 24 * 60 * 60),
-            max_sessions: 100_000,
-        }
+        Self::DEFAULT
     }
 }
 

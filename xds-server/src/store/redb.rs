@@ -255,8 +255,15 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => Self::InUse,
-            // A file that ends early is damaged; any other word of the system's is about the system.
-            Error::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => Self::Io(error),
+            // These two are about what is in the file; any other word of the system's is about the system.
+            Error::Io(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Self::Io(error)
+            }
             error => Damage::Database(error).into(),
         }
     }

@@ -97,7 +97,7 @@ impl Writer {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        store: impl Store + 'static,
+        store: Box<dyn Store>,
         term: u64,
         clock: Clock,
     ) -> io::Result<(Self, Journal, watch::Receiver<Progress>)> {
@@ -167,8 +167,8 @@ impl Shared {
     }
 }
 
-struct Thread<S> {
-    store: S,
+struct Thread {
+    store: Box<dyn Store>,
     term: u64,
     clock: Clock,
     shared: Arc<Shared>,
@@ -184,7 +184,7 @@ struct Work {
     stopping: bool,
 }
 
-impl<S: Store> Thread<S> {
+impl Thread {
     fn run(mut self) -> Result<(), CommitError> {
         let mut unwritten = Batch::default();
         let mut failed = false;
