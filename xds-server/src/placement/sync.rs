@@ -121,8 +121,8 @@ impl Placement {
             let closing = vm.closing.contains_key(&reported.session);
             return match reported.grant.clone() {
                 Some(_) if ended => self.ignore(Ignored::LateSession),
-                // Its agent says that the session is over.
-                Some(grant) if closing && self.is_watched(&grant.instance) => {}
+                // It has been told to close it, and the instance is nobody's by that.
+                Some(grant) if closing && !self.is_to_adopt(&grant.instance) => {}
                 Some(grant) => self.adopt(now, key, origin, reported, &grant),
                 // Its Acquire is under way.
                 None => {}
@@ -154,13 +154,14 @@ impl Placement {
         }
     }
 
-    /// An agent keeps the instance's firewall.
-    fn is_watched(&self, instance: &InstanceName) -> bool {
+    /// Whether an instance has to be kept for a session that is to be closed: not where another has
+    /// it, nor where an agent has closed the firewall.
+    fn is_to_adopt(&self, instance: &InstanceName) -> bool {
         let slot = self
             .slots
             .find(instance)
             .and_then(|key| self.slots.get(key));
-        slot.is_some_and(|slot| slot.agent.is_some())
+        slot.is_some_and(|slot| slot.agent.is_none() && slot.lease.is_none())
     }
 
     /// The VM of an orphan is back.
