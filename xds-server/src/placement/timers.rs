@@ -126,6 +126,10 @@ impl Placement {
         if !std::mem::take(&mut self.learning) {
             return;
         }
+        let slots: Vec<SlotKey> = self.slots.iter().map(|(key, _, _)| key).collect();
+        for slot in slots {
+            self.instruct(slot, false);
+        }
         let pools: Vec<_> = self
             .pools
             .iter()

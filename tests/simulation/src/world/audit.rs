@@ -85,8 +85,24 @@ impl Audit {
 
     pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
         self.start();
-        for lease in leases {
-            self.heard.insert(lease.vm.clone(), now);
+        for record in leases {
+            self.heard.insert(record.vm.clone(), now);
+            let leases = self.leases.entry(record.instance.clone()).or_default();
+            let same =
+                |lease: &&mut Lease| lease.fence == record.fence && lease.session == record.session;
+            match leases.last_mut().filter(same) {
+                Some(lease) => lease.life = self.life,
+                None => leases.push(Lease {
+                    fence: record.fence,
+                    session: record.session.clone(),
+                    vm: record.vm.clone(),
+                    life: self.life,
+                    before: Before {
+                        unheard: Duration::ZERO,
+                        told: true,
+                    },
+                }),
+            }
         }
     }
 

@@ -494,10 +494,6 @@ impl World {
             && (wanted.owner.tenant == acquire.owner.tenant || self.equal_tenants(acquire));
         let now = self.plane.time(self.now);
         let speaks = self.audit.unheard(now, &wanted.origin.vm) < TIMING.silent_after;
-        let has_any = views.iter().any(|view| {
-            let lease = view.lease.as_ref();
-            lease.is_some_and(|lease| lease.owner.user == wanted.owner.user)
-        });
         let given = views.iter().any(|view| {
             view.name == *instance
                 && view
@@ -505,7 +501,7 @@ impl World {
                     .as_ref()
                     .is_some_and(|lease| lease.session == acquire.session)
         });
-        alike && speaks && !has_any && given && !self.is_opening(&wanted.session)
+        alike && speaks && !has_any(views, wanted) && given && !self.is_opening(&wanted.session)
     }
 
     /// It has an instance already, of which it will be told.
@@ -533,6 +529,10 @@ impl World {
             return;
         }
         let views = self.views(now);
+        // Who has something of their own waits for that.
+        if has_any(&views, acquire) {
+            return;
+        }
         let idle = views.iter().find(|view| {
             view.lease.is_none()
                 && view.pool == acquire.pool
@@ -690,6 +690,11 @@ impl World {
             "ends reach instances in it"
         );
     }
+}
+
+fn has_any(views: &[InstanceView], acquire: &Acquire) -> bool {
+    let mut leases = views.iter().filter_map(|view| view.lease.as_ref());
+    leases.any(|lease| lease.owner.user == acquire.owner.user)
 }
 
 fn change_label(change: Change) -> &'static str {
