@@ -610,18 +610,18 @@ impl World {
 
     /// Nobody waits for longer than the longest hold there was, or for longer than an agent is given to open.
     pub(crate) fn check_patience(&mut self) {
-        let now = self.plane.time(self.now);
+        let (now, lateness) = (self.plane.time(self.now), self.plane.lateness);
         let late = self
             .audit
             .waiting
             .values()
-            .find(|waiting| now > waiting.hold_until);
+            .find(|waiting| now > waiting.hold_until.after(lateness));
         let Some(late) = late.cloned() else {
             return;
         };
         let session = &late.acquire.session;
         let opening = self.is_opening(session);
-        if !opening || now > late.hold_until.after(TIMING.agent_within) {
+        if !opening || now > late.hold_until.after(TIMING.agent_within + lateness) {
             self.violate("patience", || {
                 format!("{session} waits since {:?}", late.since)
             });

@@ -277,10 +277,15 @@ impl World {
             return;
         };
         self.time_out_later(place, call, timeout);
-        // Whoever is between the two may send a request twice.
+        // Whoever is between the two may try again, and listens to the second answer only.
         if self.random.percent(3) {
-            let again = PlaneEvent::Acquire(place, call, acquire.clone());
-            self.to_plane(place, again);
+            let at = self.now.after(self.random.millis(0..20));
+            let unheard = PlaneEvent::Acquire(place, 0, acquire.clone());
+            self.network.schedule(at, Event::Plane(unheard));
+            let at = at.after(self.random.millis(0..20));
+            let again = PlaneEvent::Acquire(place, call, acquire);
+            self.network.schedule(at, Event::Plane(again));
+            return;
         }
         self.to_plane(place, PlaneEvent::Acquire(place, call, acquire));
     }
