@@ -207,6 +207,8 @@ impl Placement {
                     self.hand_over(now, slot);
                 }
             }
+            // Its heir has left in the meantime, and the window goes on.
+            LeaseState::Resumable { .. } => self.set_lease_state(now, slot, lease.state),
             LeaseState::Settling { until } if until <= now => self.settling_due(now, slot),
             _ => {}
         }
