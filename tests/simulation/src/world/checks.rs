@@ -533,10 +533,12 @@ impl World {
         if has_any(&views, acquire) {
             return;
         }
+        // It may not have been woken yet.
+        let earlier = Time(now.0.saturating_sub(self.plane.lateness));
         let idle = views.iter().find(|view| {
             view.lease.is_none()
                 && view.pool == acquire.pool
-                && self.lack(now, acquire, &view.name, false).is_none()
+                && self.lack(earlier, acquire, &view.name, false).is_none()
                 && self.is_settled(&view.name)
         });
         if let Some(idle) = idle {
