@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::placement::{
-    Acquire, Fence, Grant, InstanceName, LeaseRecord, NodeId, RequestId, SessionId, Sync, Time,
-    VmId,
+    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, RequestId, SessionId, Sync,
+    Time, VmId,
 };
 
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub(crate) struct Audit {
     pub(crate) rules_changed: bool,
     /// Sessions that were not granted by this machine as it is, or had been given up for a while.
     pub(crate) uncounted: BTreeSet<SessionId>,
+    /// Instances with a lease, as far as has been told.
+    pub(crate) taken: BTreeSet<InstanceName>,
     problem: Option<(&'static str, String)>,
 }
 
@@ -86,6 +88,7 @@ impl Audit {
     pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
         self.start();
         for record in leases {
+            self.taken.insert(record.instance.clone());
             self.heard.insert(record.vm.clone(), now);
             let leases = self.leases.entry(record.instance.clone()).or_default();
             let same =
@@ -110,7 +113,16 @@ impl Audit {
         self.life += 1;
     }
 
+    pub(crate) fn changed(&mut self, instance: &InstanceName, change: Change) {
+        match change {
+            Change::Adopted | Change::Reserved => self.taken.insert(instance.clone()),
+            Change::Freed => self.taken.remove(instance),
+            _ => return,
+        };
+    }
+
     pub(crate) fn crashed(&mut self) {
+        self.taken.clear();
         self.waiting.clear();
         self.requests.clear();
         self.agents_heard.clear();

@@ -159,9 +159,13 @@ impl World {
             }
             Effect::Commit(instance) => self.audit_commit(now, instance),
             Effect::Changed {
-                change, session, ..
+                instance,
+                change,
+                session,
+                ..
             } => {
                 self.coverage.add(change_label(*change));
+                self.audit.changed(instance, *change);
                 if matches!(change, Change::Adopted | Change::Orphaned) {
                     self.audit.uncounted.insert(session.clone());
                 }
@@ -369,11 +373,20 @@ impl World {
                     .map(|v| &v.pool)
         });
         let leases: Vec<_> = leases.filter_map(|view| view.lease.as_ref()).collect();
+        // Who comes again while their own cannot be had is given another, and the old one is closed.
+        let machine = self.plane.machine.as_ref()?;
+        let closing: Vec<SessionId> = views
+            .iter()
+            .filter_map(|view| machine.lease_record(&view.name))
+            .filter(|record| matches!(record.state, RecordedState::Held { closing: Some(_) }))
+            .map(|record| record.session)
+            .collect();
         let live = |lease: &&&crate::placement::LeaseView| {
             matches!(
                 lease.state,
                 LeaseState::Active | LeaseState::Reserved { .. }
             ) && !self.audit.uncounted.contains(&lease.session)
+                && !closing.contains(&lease.session)
         };
         let above = |count: usize, limit: Option<u32>| {
             limit.is_some_and(|limit| u32::try_from(count).is_ok_and(|count| count > limit))
@@ -539,6 +552,7 @@ impl World {
             view.lease.is_none()
                 && view.pool == acquire.pool
                 && self.lack(earlier, acquire, &view.name, false).is_none()
+                && !self.audit.taken.contains(&view.name)
                 && self.is_settled(&view.name)
         });
         if let Some(idle) = idle {

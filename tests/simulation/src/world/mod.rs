@@ -75,6 +75,7 @@ pub fn run(schedule: &Schedule, trace: bool) -> Run {
 
 struct World {
     now: Time,
+    seed: u64,
     random: Random,
     memory: Memory,
     severity: Severity,
@@ -101,6 +102,7 @@ impl World {
         let workers = random.index(2) + 1;
         let mut world = Self {
             now: START,
+            seed: schedule.seed,
             memory: schedule.memory,
             severity: schedule.severity,
             network: Network::default(),
@@ -159,7 +161,6 @@ impl World {
             } else {
                 self.after_call();
             }
-            self.check_patience();
             self.take_audit();
         }
         self.now = self.now.max(until);
@@ -170,6 +171,9 @@ impl World {
             Some(Event::Step(index)) => {
                 let step = schedule.and_then(|schedule| schedule.steps.get(index));
                 if let Some(step) = step {
+                    // From here on chance is the step's own, so that a step may be left out without changing all that follows.
+                    let number = u64::try_from(step.number).unwrap_or(0);
+                    self.random = Random::new(self.seed.wrapping_add(number << 40));
                     self.trace(|| format!("{:>4} {:?}", step.number, step.action));
                     self.coverage.add(step.action.label());
                     self.apply(step.action);
@@ -378,10 +382,7 @@ impl World {
             self.resume_proxy(index);
             self.start_proxy(index);
         }
-        if self.now < self.plane.paused_until {
-            self.plane.paused_until = self.now;
-            self.plane_resumes();
-        }
+        self.plane_resumes_early();
         self.plane_starts();
         let now = self.now;
         for index in 0..self.instances.len() {

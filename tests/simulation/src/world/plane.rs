@@ -171,6 +171,16 @@ impl World {
         }
     }
 
+    pub(crate) fn plane_resumes_early(&mut self) {
+        if self.now < self.plane.paused_until {
+            let left = millis(self.plane.paused_until.since(self.now));
+            self.plane.lag -= left;
+            self.plane.wall_lead -= left;
+            self.plane.paused_until = self.now;
+            self.plane_resumes();
+        }
+    }
+
     pub(crate) fn plane_resumes(&mut self) {
         for event in std::mem::take(&mut self.plane.deferred) {
             self.network.schedule(self.now, Event::Plane(event));
@@ -299,6 +309,7 @@ impl World {
             machine.advance(now);
         }
         self.take_effects(now);
+        self.check_patience();
         self.say();
     }
 
