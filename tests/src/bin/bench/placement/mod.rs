@@ -9,7 +9,7 @@ use crate::BenchError;
 use crate::figure::Figure;
 
 pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
-    let mut figures = machine::run();
+    let mut figures = machine::run()?;
     figures.extend(burst::run().await?);
     figures.extend(upgrade::run().await?);
     Ok(figures)

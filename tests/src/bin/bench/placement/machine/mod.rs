@@ -8,10 +8,11 @@ mod pairs;
 use map::Map;
 use pairs::Pairs;
 
+use crate::BenchError;
 use crate::figure::Figure;
 
 /// Measures memory first: what others have freed would be used again and not be seen.
-pub(crate) fn run() -> Vec<Figure> {
+pub(crate) fn run() -> Result<Vec<Figure>, BenchError> {
     let mut figures = memory::run();
     let mut sides: Vec<Side> = SIZES.iter().map(|size| Side::new(*size)).collect();
     let mut rounds: Vec<Vec<Cost>> = SIZES.iter().map(|_| Vec::new()).collect();
@@ -25,7 +26,9 @@ pub(crate) fn run() -> Vec<Figure> {
             let Some((side, costs)) = sides.get_mut(at).zip(rounds.get_mut(at)) else {
                 continue;
             };
-            let cost = side.measure(round % 2 == 0);
+            let cost = side
+                .measure(round % 2 == 0)
+                .ok_or(BenchError::Side("the machine"))?;
             // The first one warms up.
             if round > 0 {
                 costs.push(cost);
@@ -38,7 +41,7 @@ pub(crate) fn run() -> Vec<Figure> {
     if let [small, .., large] = rounds.as_slice() {
         figures.push(growth(small, large));
     }
-    figures
+    Ok(figures)
 }
 
 /// Nanoseconds for one of each.
@@ -61,15 +64,15 @@ impl Side {
         }
     }
 
-    fn measure(&mut self, machine_first: bool) -> Cost {
+    fn measure(&mut self, machine_first: bool) -> Option<Cost> {
         if machine_first {
-            let pair = self.pairs.measure(PAIRS);
+            let pair = self.pairs.measure(PAIRS)?;
             let map = self.map.measure(PAIRS);
-            Cost { pair, map }
+            Some(Cost { pair, map })
         } else {
             let map = self.map.measure(PAIRS);
-            let pair = self.pairs.measure(PAIRS);
-            Cost { pair, map }
+            let pair = self.pairs.measure(PAIRS)?;
+            Some(Cost { pair, map })
         }
     }
 }

@@ -43,8 +43,9 @@ impl Pairs {
     }
 
     /// Nanoseconds that a grant and the end of another session take, with all that the machine says of them; a full
-    /// Sync of the VM after each thousand included.
-    pub(super) fn measure(&mut self, pairs: usize) -> f64 {
+    /// Sync of the VM after each thousand included. Nothing if not every one was granted.
+    pub(super) fn measure(&mut self, pairs: usize) -> Option<f64> {
+        let before = self.placement.counts().granted;
         let mut requests: Vec<Acquire> = (0..pairs).map(|_| self.request()).collect();
         requests.reverse();
         let start = Instant::now();
@@ -62,7 +63,9 @@ impl Pairs {
                 self.state_all();
             }
         }
-        nanoseconds(start, pairs)
+        let cost = nanoseconds(start, pairs);
+        let granted = self.placement.counts().granted - before;
+        (usize::try_from(granted) == Ok(pairs)).then_some(cost)
     }
 
     fn request(&mut self) -> Acquire {
@@ -89,7 +92,9 @@ impl Pairs {
         }
     }
 
-    fn ask(&mut self, acquire: Acquire) {
+    fn ask(&mut self, mut acquire: Acquire) {
+        self.sequence += 1;
+        acquire.origin.sequence = self.sequence;
         self.placement
             .acquire(self.now, RequestId(self.sequence), acquire);
         while let Some(effect) = self.placement.poll_effect() {
