@@ -281,8 +281,11 @@ impl Placement {
         }
     }
 
-    /// A client has gone and may come back; if it is here already, it gets the instance.
+    /// A client has gone and may come back; if it is here already, it gets the instance, once it is known what is live.
     pub(super) fn find_heir(&mut self, now: Time, slot: SlotKey) {
+        if self.learning {
+            return;
+        }
         let Some(lease) = self.lease(slot).filter(|lease| lease.heir.is_none()) else {
             return;
         };

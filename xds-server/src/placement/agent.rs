@@ -6,7 +6,8 @@ use super::keys::SlotKey;
 use super::lease::LeaseState;
 use super::timers::Timer;
 use super::types::{
-    Access, AgentOrder, AgentReport, CloseReason, Effect, EndCause, InstanceName, Revision, Time,
+    Access, AgentOrder, AgentReport, CloseReason, Effect, EndCause, Fence, InstanceName, Revision,
+    Time,
 };
 use super::{Ignored, Placement};
 
@@ -98,11 +99,36 @@ impl Placement {
             return None;
         }
         self.watch_agent(now, key);
+        self.outrank(key, &report);
         self.take_evidence(now, key, &report);
         self.take_opened(now, key);
         self.take_closed(now, key);
         self.serve_queues(now);
         self.slots.get(key)?.agent.as_ref()?.order.clone()
+    }
+
+    /// What an earlier machine ordered and granted comes before what this one does.
+    fn outrank(&mut self, key: SlotKey, report: &AgentReport) {
+        let latest_order = Revision {
+            term: self.term,
+            sequence: self.orders,
+        };
+        let latest_fence = Fence {
+            term: self.term,
+            sequence: self.sequence,
+        };
+        let ordered = (report.revision > latest_order).then_some(report.revision.term);
+        let granted = report.over.filter(|over| *over > latest_fence);
+        if let Some(term) = ordered.max(granted.map(|over| over.term)) {
+            self.term = term.saturating_add(1);
+        }
+        if ordered.is_some() {
+            let agent = self.slots.get_mut(key).and_then(|slot| slot.agent.as_mut());
+            let recycle = agent
+                .and_then(|agent| agent.order.take())
+                .is_some_and(|order| order.recycle);
+            self.instruct(key, recycle);
+        }
     }
 
     fn watch_agent(&mut self, now: Time, key: SlotKey) {

@@ -170,9 +170,6 @@ impl Placement {
             return self.settle(now, slot);
         };
         if let Some(known) = self.forget_session(session) {
-            if let Some(vm) = self.vms.get_mut(known.vm) {
-                vm.closing.remove(&known.acquire.session);
-            }
             self.remember(now, slot, known, End::GivenUp);
         }
         self.settle(now, slot);

@@ -185,7 +185,10 @@ impl Placement {
         if let Some(host) = self.hosts.get_mut(host) {
             host.slots.push(key);
         }
-        self.instruct(key, false);
+        // While it is not known who is on it, its firewall stays as it is.
+        if !self.learning {
+            self.instruct(key, false);
+        }
     }
 
     /// Says whether an instance's probes pass. A live session on it is left alone.

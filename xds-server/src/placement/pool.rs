@@ -11,7 +11,7 @@ use super::choice::Shelf;
 use super::keys::{Map, PoolKey, SessionKey, ShelfKey, SlotKey};
 use super::queue::Queue;
 use super::types::{PoolPolicy, Refusal, TenantPolicy, Time};
-use super::{Placement, Session};
+use super::{Placement, Session, SessionState};
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -137,15 +137,27 @@ impl Pool {
             .sum();
     }
 
+    /// So many of the tenant's sessions that count have an instance that no other may be given one. Who resumes is
+    /// not asked, so that this may be so though others of the tenant's were let in.
+    pub(super) fn is_full_of(&self, tenant: &Arc<str>) -> bool {
+        let waiting = u32::try_from(self.queue.waiting_of(tenant)).unwrap_or(u32::MAX);
+        self.limit_of(tenant)
+            .is_some_and(|limit| self.sessions_of(tenant).saturating_sub(waiting) >= limit)
+    }
+
     fn has_too_many_of(&self, tenant: &Arc<str>) -> bool {
-        let own = self
-            .policy
-            .tenants
-            .get(tenant)
-            .and_then(|tenant| tenant.max_sessions);
-        let sessions = self.tenants.get(tenant).map_or(0, |used| used.sessions);
+        self.limit_of(tenant)
+            .is_some_and(|limit| self.sessions_of(tenant) >= limit)
+    }
+
+    fn limit_of(&self, tenant: &Arc<str>) -> Option<u32> {
+        let own = self.policy.tenants.get(tenant);
+        let own = own.and_then(|tenant| tenant.max_sessions);
         own.or(self.policy.max_sessions_per_tenant)
-            .is_some_and(|limit| sessions >= limit)
+    }
+
+    fn sessions_of(&self, tenant: &Arc<str>) -> u32 {
+        self.tenants.get(tenant).map_or(0, |used| used.sessions)
     }
 }
 
@@ -230,19 +242,27 @@ impl Placement {
             return Some(Refusal::TooManyOfTenant { retry_after });
         }
         let limit = pool.policy.max_sessions_per_user?;
-        let counted = |key: &&SessionKey| {
-            let other = self.sessions.get(**key);
-            other.is_some_and(|other| other.counted && other.pool == session.pool)
-        };
-        let sessions = self
-            .users
-            .get(session.user)?
-            .sessions
-            .iter()
-            .filter(counted)
-            .count();
-        let reached = u32::try_from(sessions).is_ok_and(|sessions| sessions >= limit);
+        let reached = self.count_of_user(session, |_| true) >= u64::from(limit);
         let retry_after = self.retry_after(now, session.pool);
         reached.then_some(Refusal::TooManyOfUser { retry_after })
+    }
+
+    /// So many of the user's sessions have an instance that this one, which waits, may not be given one.
+    pub(super) fn user_is_full(&self, session: &Session) -> bool {
+        let pool = self.pools.get(session.pool);
+        let holds = |other: &Session| matches!(other.state, SessionState::Holds(_));
+        pool.and_then(|pool| pool.policy.max_sessions_per_user)
+            .is_some_and(|limit| self.count_of_user(session, holds) >= u64::from(limit))
+    }
+
+    /// How many sessions of this one's user in its pool count.
+    fn count_of_user(&self, session: &Session, which: impl Fn(&Session) -> bool) -> u64 {
+        let sessions = self.users.get(session.user).map(|holder| &holder.sessions);
+        let others = sessions.into_iter().flatten();
+        let others = others.filter_map(|key| self.sessions.get(*key));
+        others.fold(0, |count, other| {
+            let counts = other.counted && other.pool == session.pool && which(other);
+            count + u64::from(counts)
+        })
     }
 }

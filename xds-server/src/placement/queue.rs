@@ -45,6 +45,13 @@ impl Queue {
         self.waiting
     }
 
+    /// How many of one tenant wait.
+    pub(super) fn waiting_of(&self, tenant: &Arc<str>) -> usize {
+        let lanes = self.levels.values();
+        let lanes = lanes.filter_map(|level| level.lanes.get(tenant));
+        lanes.map(BTreeMap::len).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
@@ -201,13 +208,16 @@ impl Placement {
         let pool = self.pools.get(key)?;
         let mut hopeless: Vec<Kind> = Vec::new();
         for (tenant, lane) in pool.queue.lanes() {
-            if !pool.admits(tenant) {
+            if !pool.admits(tenant) || pool.is_full_of(tenant) {
                 continue;
             }
             for session in lane {
                 let Some(known) = self.sessions.get(session) else {
                     continue;
                 };
+                if self.user_is_full(known) {
+                    continue;
+                }
                 let node = self.reach.find(&known.acquire.origin.node);
                 let kind =
                     |(other, labels): &Kind| *other == node && *labels == known.acquire.labels;

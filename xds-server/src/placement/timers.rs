@@ -126,6 +126,10 @@ impl Placement {
         if !std::mem::take(&mut self.learning) {
             return;
         }
+        let slots: Vec<SlotKey> = self.slots.iter().map(|(key, _, _)| key).collect();
+        for slot in slots {
+            self.instruct(slot, false);
+        }
         let pools: Vec<_> = self
             .pools
             .iter()
@@ -189,7 +193,7 @@ impl Placement {
                     self.close(session, CloseReason::Expired);
                 }
             }
-            LeaseState::Orphaned { until, .. } if until <= now => self.give_up_orphan(now, slot),
+            LeaseState::Orphaned { until, .. } if until <= now => self.orphan_due(now, slot),
             LeaseState::Reserved { until } if until <= now => self.reservation_due(now, slot),
             LeaseState::Resumable { settled_at, .. }
                 if lease.heir.is_some() && settled_at <= now =>
@@ -203,8 +207,28 @@ impl Placement {
                     self.hand_over(now, slot);
                 }
             }
+            // Its heir has left in the meantime, and the window goes on.
+            LeaseState::Resumable { .. } => self.set_lease_state(now, slot, lease.state),
             LeaseState::Settling { until } if until <= now => self.settling_due(now, slot),
             _ => {}
+        }
+    }
+
+    /// Its VM has been silent for too long, unless it has said something in the meantime.
+    fn orphan_due(&mut self, now: Time, slot: SlotKey) {
+        let Some((lease, policy)) = self.lease_and_policy(slot) else {
+            return;
+        };
+        let LeaseState::Orphaned { established, .. } = lease.state else {
+            return;
+        };
+        let vm = lease.session.and_then(|session| self.sessions.get(session));
+        let vm = vm.and_then(|known| self.vms.get(known.vm));
+        let until = vm.map_or(now, |vm| vm.heard.after(policy.orphan_after));
+        if until > now {
+            self.set_lease_state(now, slot, LeaseState::Orphaned { until, established });
+        } else {
+            self.give_up_orphan(now, slot);
         }
     }
 
@@ -228,13 +252,12 @@ impl Placement {
         let Some(lease) = self.lease(slot) else {
             return;
         };
-        let (granted, opening) = (lease.since, lease.opening);
+        let granted = lease.since;
         let Some(session) = lease.session else {
             return self.settle(now, slot);
         };
-        if opening.is_some() {
-            // The firewall has not been opened: nobody has been told of this instance.
-            return self.end(now, session, EndCause::NotEstablished);
+        if lease.opening.is_some() {
+            return self.opening_due(now, session, slot);
         }
         let heard = self
             .sessions
@@ -248,6 +271,21 @@ impl Placement {
         } else {
             self.orphan(now, heard, slot);
         }
+    }
+
+    /// The firewall has not been opened, and nobody has been told of this instance.
+    fn opening_due(&mut self, now: Time, session: SessionKey, slot: SlotKey) {
+        let Some(pool) = self.sessions.get(session).map(|known| known.pool) else {
+            return;
+        };
+        let retry_after = self.retry_after(now, pool);
+        if let Some(lease) = self.lease_mut(slot)
+            && let Some(request) = lease.opening.take()
+        {
+            let id = lease.acquire.session.clone();
+            self.refuse(request, &id, Refusal::NoInstance { retry_after });
+        }
+        self.end(now, session, EndCause::NotEstablished);
     }
 
     fn patience_due(&mut self, now: Time, key: SessionKey) {

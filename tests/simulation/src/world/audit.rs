@@ -1,0 +1,262 @@
+//! What was said to the machine and what it said, kept apart from it, so that its word can be checked.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use crate::placement::{
+    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, RequestId, SessionId, Sync,
+    Time, VmId,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    pub(crate) life: u64,
+    /// Sessions that wait for their first answer, as far as the machine of this life was told.
+    pub(crate) waiting: BTreeMap<SessionId, Waiting>,
+    requests: BTreeMap<RequestId, bool>,
+    arrivals: u64,
+    /// The longest that anybody may have been promised to be held.
+    pub(crate) longest_hold: Duration,
+    /// The leases of each instance, in the order in which they were given or learnt.
+    pub(crate) leases: BTreeMap<InstanceName, Vec<Lease>>,
+    /// What was granted to whom, of what callers have been told.
+    pub(crate) said: BTreeMap<SessionId, Grant>,
+    pub(crate) over: BTreeSet<SessionId>,
+    heard: BTreeMap<VmId, Time>,
+    /// Which life last heard of the session's grant from its VM.
+    listed: BTreeMap<SessionId, u64>,
+    pub(crate) agents_heard: BTreeMap<InstanceName, Time>,
+    pub(crate) reach: BTreeMap<NodeId, HashSet<InstanceName>>,
+    /// Since when its probes pass.
+    pub(crate) up_since: BTreeMap<InstanceName, Time>,
+    /// Grants out of the queue, by pool and priority: to which tenant, and the arrival before which it was decided.
+    pub(crate) turns: Vec<Turn>,
+    /// Rules have changed: who waited then may be one too many by now.
+    pub(crate) rules_changed: bool,
+    /// Sessions that were not granted by this machine as it is, or had been given up for a while.
+    pub(crate) uncounted: BTreeSet<SessionId>,
+    /// Instances with a lease, as far as has been told.
+    pub(crate) taken: BTreeSet<InstanceName>,
+    problem: Option<(&'static str, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    /// Who came earlier has a smaller one.
+    pub(crate) order: u64,
+    pub(crate) since: Time,
+    pub(crate) hold_until: Time,
+    pub(crate) acquire: Acquire,
+    request: RequestId,
+}
+
+/// A lease that an instance has had.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) fence: Fence,
+    pub(crate) session: SessionId,
+    pub(crate) vm: VmId,
+    pub(crate) life: u64,
+    pub(crate) before: Before,
+}
+
+/// What the machine could know of the instance's lease before this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    /// For how long its VM had not been heard.
+    pub(crate) unheard: Duration,
+    /// The machine of this life had been told of it.
+    pub(crate) told: bool,
+}
+
+/// A grant to somebody who had waited.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    pub(crate) pool: crate::placement::PoolName,
+    pub(crate) priority: u8,
+    pub(crate) tenant: super::Text,
+    /// How many had arrived by then.
+    pub(crate) arrivals: u64,
+}
+
+impl Audit {
+    pub(crate) fn started_empty(&mut self) {
+        self.start();
+        self.said.clear();
+    }
+
+    pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
+        self.start();
+        for record in leases {
+            self.taken.insert(record.instance.clone());
+            self.heard.insert(record.vm.clone(), now);
+            let leases = self.leases.entry(record.instance.clone()).or_default();
+            let same =
+                |lease: &&mut Lease| lease.fence == record.fence && lease.session == record.session;
+            match leases.last_mut().filter(same) {
+                Some(lease) => lease.life = self.life,
+                None => leases.push(Lease {
+                    fence: record.fence,
+                    session: record.session.clone(),
+                    vm: record.vm.clone(),
+                    life: self.life,
+                    before: Before {
+                        unheard: Duration::ZERO,
+                        told: true,
+                    },
+                }),
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        self.life += 1;
+    }
+
+    pub(crate) fn changed(&mut self, instance: &InstanceName, change: Change) {
+        match change {
+            Change::Adopted | Change::Reserved => self.taken.insert(instance.clone()),
+            Change::Freed => self.taken.remove(instance),
+            _ => return,
+        };
+    }
+
+    pub(crate) fn crashed(&mut self) {
+        self.taken.clear();
+        self.waiting.clear();
+        self.requests.clear();
+        self.agents_heard.clear();
+        self.reach.clear();
+        self.up_since.clear();
+        self.turns.clear();
+    }
+
+    pub(crate) fn hold_changed(&mut self, hold: Duration) {
+        self.rules_changed = true;
+        self.longest_hold = self.longest_hold.max(hold);
+        for waiting in self.waiting.values_mut() {
+            waiting.hold_until = waiting.hold_until.max(waiting.since.after(hold));
+        }
+    }
+
+    pub(crate) fn asked(&mut self, now: Time, request: RequestId, acquire: &Acquire) {
+        self.heard.insert(acquire.origin.vm.clone(), now);
+        self.requests.insert(request, false);
+        self.arrivals += 1;
+        let hold_until = now.after(self.longest_hold);
+        let order = self.arrivals;
+        let waiting = self.waiting.entry(acquire.session.clone());
+        let waiting = waiting.or_insert_with(|| Waiting {
+            order,
+            since: now,
+            hold_until,
+            acquire: acquire.clone(),
+            request,
+        });
+        if waiting.acquire.origin.vm == acquire.origin.vm {
+            waiting.request = request;
+        }
+    }
+
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    pub(crate) fn cancelled(&mut self, request: RequestId, session: &SessionId) {
+        let current = |waiting: &Waiting| waiting.request == request;
+        if self.waiting.get(session).is_some_and(current) {
+            self.waiting.remove(session);
+        }
+    }
+
+    /// A request is answered; who had waited, if this was the end of it.
+    pub(crate) fn answered(&mut self, request: RequestId, session: &SessionId) -> Option<Waiting> {
+        match self.requests.insert(request, true) {
+            Some(false) => {}
+            Some(true) => self.object("one answer", || format!("{request:?} is answered twice")),
+            None => self.object("one answer", || format!("{request:?} was never asked")),
+        }
+        let current = |waiting: &Waiting| waiting.request == request;
+        let waiting = self.waiting.get(session).is_some_and(current);
+        waiting.then(|| self.waiting.remove(session)).flatten()
+    }
+
+    pub(crate) fn heard_sync(&mut self, now: Time, sync: &Sync) {
+        self.heard.insert(sync.origin.vm.clone(), now);
+        for reported in sync.sessions.iter().flatten() {
+            if reported.grant.is_some() {
+                self.listed.insert(reported.session.clone(), self.life);
+            }
+        }
+    }
+
+    pub(crate) fn heard_agent(&mut self, now: Time, instance: &InstanceName) {
+        self.agents_heard.insert(instance.clone(), now);
+    }
+
+    pub(crate) fn unheard(&self, now: Time, vm: &VmId) -> Duration {
+        let heard = self.heard.get(vm);
+        heard.map_or(Duration::MAX, |heard| now.since(*heard))
+    }
+
+    pub(crate) fn reaches(&mut self, node: &NodeId, reach: &HashSet<InstanceName>) {
+        self.reach.insert(node.clone(), reach.clone());
+    }
+
+    pub(crate) fn probed(&mut self, now: Time, instance: &InstanceName, up: bool) {
+        if up {
+            self.up_since.entry(instance.clone()).or_insert(now);
+        } else {
+            self.up_since.remove(instance);
+        }
+    }
+
+    /// The lease is another than the instance's last; the fences of this life that came before it.
+    pub(crate) fn leased(&mut self, now: Time, record: &LeaseRecord) -> Option<Vec<Lease>> {
+        let known = self.leases.get(&record.instance);
+        let last = known.and_then(|leases| leases.last());
+        let same = |lease: &Lease| {
+            lease.fence == record.fence
+                && lease.session == record.session
+                && lease.life == self.life
+        };
+        if last.is_some_and(same) {
+            return None;
+        }
+        let before = Before {
+            unheard: last.map_or(Duration::MAX, |last| self.unheard(now, &last.vm)),
+            told: last.is_some_and(|last| {
+                last.life == self.life || self.listed.get(&last.session) == Some(&self.life)
+            }),
+        };
+        let lease = Lease {
+            fence: record.fence,
+            session: record.session.clone(),
+            vm: record.vm.clone(),
+            life: self.life,
+            before,
+        };
+        let earlier = known.cloned().unwrap_or_default();
+        self.leases
+            .entry(record.instance.clone())
+            .or_default()
+            .push(lease);
+        Some(earlier)
+    }
+
+    pub(crate) fn vm_of(&self, instance: &InstanceName, session: &SessionId) -> Option<VmId> {
+        let leases = self.leases.get(instance)?.iter().rev();
+        let mut leases = leases.filter(|lease| lease.session == *session);
+        Some(leases.next()?.vm.clone())
+    }
+
+    pub(crate) fn object(&mut self, invariant: &'static str, detail: impl FnOnce() -> String) {
+        if self.problem.is_none() {
+            self.problem = Some((invariant, detail()));
+        }
+    }
+
+    pub(crate) fn take_problem(&mut self) -> Option<(&'static str, String)> {
+        self.problem.take()
+    }
+}
