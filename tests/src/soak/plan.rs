@@ -1,0 +1,195 @@
+//! Which trouble comes when. Pure: equal seeds give equal plans.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::evidence::Moment;
+use super::random;
+
+/// Something that is under the sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// By its index.
+    Envoy(usize),
+    /// `berth`.
+    ControlPlane,
+    /// By its name.
+    Instance(String),
+}
+
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Ended without being asked, and started again.
+    Killed,
+    /// Made to stand still with its sockets open, and to go on.
+    Stopped,
+    /// Asked to end, and started again.
+    Restarted,
+}
+
+/// One part's trouble.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Whose.
+    pub part: Part,
+    /// Which.
+    pub way: Way,
+    /// How long the part is away; starting takes its time besides.
+    pub lasts: Duration,
+}
+
+/// Trouble and its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Not before.
+    pub at: Moment,
+    /// What.
+    pub trouble: Trouble,
+}
+
+/// The troubles of a soak that lasts so long, in the order of their times. Every kind comes up before the first comes
+/// up again as often as it is in [`DECK`].
+#[must_use]
+pub fn plan(seed: u64, lasts: Duration, envoys: usize, instances: &[String]) -> Vec<Planned> {
+    let mut random = random(seed, 0);
+    let mut plan = Vec::new();
+    let mut deck = Vec::new();
+    let mut at = Duration::ZERO;
+    loop {
+        at += Duration::from_millis(random.u64(GAP));
+        if at >= lasts {
+            return plan;
+        }
+        if deck.is_empty() {
+            deck = DECK.to_vec();
+            random.shuffle(&mut deck);
+        }
+        let Some((kind, way)) = deck.pop() else {
+            return plan;
+        };
+        let part = match kind {
+            Kind::Envoy => Part::Envoy(random.usize(..envoys.max(1))),
+            Kind::ControlPlane => Part::ControlPlane,
+            Kind::Instance => match random.choice(instances) {
+                Some(name) => Part::Instance(name.clone()),
+                None => continue,
+            },
+        };
+        let lasts = match way {
+            Way::Killed | Way::Restarted => random.u64(AWAY),
+            Way::Stopped => random.u64(STOPPED),
+        };
+        let lasts = Duration::from_millis(lasts);
+        plan.push(Planned {
+            at,
+            trouble: Trouble { part, way, lasts },
+        });
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Envoy,
+    ControlPlane,
+    Instance,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Envoy(index) => write!(f, "envoy-{index}"),
+            Self::ControlPlane => f.write_str("berth"),
+            Self::Instance(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Killed => "killed",
+            Self::Stopped => "stopped",
+            Self::Restarted => "restarted",
+        })
+    }
+}
+
+impl Trouble {
+    /// What it is, whoever has it.
+    #[must_use]
+    pub const fn kind(&self) -> (&'static str, Way) {
+        let part = match self.part {
+            Part::Envoy(_) => "envoy",
+            Part::ControlPlane => "berth",
+            Part::Instance(_) => "instance",
+        };
+        (part, self.way)
+    }
+
+    /// Whether it ends the process of the Envoy of this index.
+    pub(super) fn ends_envoy(&self, envoy: usize) -> bool {
+        self.part == Part::Envoy(envoy) && self.way != Way::Stopped
+    }
+}
+
+/// An Envoy that ends leaves its instances to nobody for `orphan_after`: more of these, and nothing would be left.
+const DECK: [(Kind, Way); 14] = [
+    (Kind::Envoy, Way::Killed),
+    (Kind::Envoy, Way::Stopped),
+    (Kind::Envoy, Way::Stopped),
+    (Kind::Envoy, Way::Restarted),
+    (Kind::ControlPlane, Way::Killed),
+    (Kind::ControlPlane, Way::Stopped),
+    (Kind::ControlPlane, Way::Restarted),
+    (Kind::Instance, Way::Killed),
+    (Kind::Instance, Way::Killed),
+    (Kind::Instance, Way::Killed),
+    (Kind::Instance, Way::Stopped),
+    (Kind::Instance, Way::Stopped),
+    (Kind::Instance, Way::Restarted),
+    (Kind::Instance, Way::Restarted),
+];
+
+/// From one trouble to the next, in ms: shorter than most last, so that they meet.
+const GAP: std::ops::Range<u64> = 400..2400;
+/// How long what was ended is away, in ms.
+const AWAY: std::ops::Range<u64> = 0..1500;
+/// How long something stands still, in ms: well below `orphan_after`.
+const STOPPED: std::ops::Range<u64> = 300..5000;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn instances() -> Vec<String> {
+        (1..=20).map(|number| format!("web-{number}")).collect()
+    }
+
+    #[test]
+    fn a_seed_decides_the_plan() {
+        let minute = Duration::from_secs(60);
+        let of = |seed| plan(seed, minute, 2, &instances());
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
+        assert!(of(7).iter().all(|planned| planned.at < minute));
+    }
+
+    #[test]
+    fn half_a_minute_has_every_kind_of_trouble() {
+        for seed in 0..200 {
+            let plan = plan(seed, Duration::from_secs(35), 2, &instances());
+            let kinds: HashSet<_> = plan.iter().map(|planned| planned.trouble.kind()).collect();
+            assert_eq!(kinds.len(), 9, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_still_for_as_long_as_an_orphan_is_kept() {
+        let plan = plan(1, Duration::from_secs(36_000), 2, &instances());
+        let longest = plan.iter().map(|planned| planned.trouble.lasts).max();
+        assert!(longest.unwrap() < super::super::ORPHAN_AFTER / 2);
+    }
+}
