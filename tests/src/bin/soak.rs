@@ -21,7 +21,7 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// How many users there are.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 60)]
     users: u32,
 }
 

@@ -183,8 +183,8 @@ impl Device {
     fn intent(&mut self) -> Intent {
         let random = &mut self.random;
         let stay = match random.u32(..100) {
-            0..60 => 20..250,
-            60..90 => 250..1200,
+            0..70 => 20..250,
+            70..93 => 250..1200,
             // Long enough for a few troubles.
             _ => 1200..8000,
         };

@@ -325,3 +325,6 @@ fn meet((from, until): (Moment, Moment), (other_from, other_until): (Moment, Mom
 const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 /// How long it takes, at most, until a session that was taken over is closed: its Envoy may be standing still.
 const CLOSED_WITHIN: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests;

@@ -33,9 +33,9 @@ use crate::{Error, Family, SecondDevice, Seen, World, wait_until};
 /// How hard, and for how long.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Decides the plan of troubles, and what each client means to do.
+    /// Decides the plan of troubles and what each client means to do.
     pub seed: u64,
-    /// For how long there is trouble. A quarter of a minute at most is needed besides, to start and to become free.
+    /// For how long there is trouble. Less than half a minute is needed besides, to start and to become free.
     pub lasts: Duration,
     /// Users, half of them in each pool; of every four in the web pool one has two devices.
     pub users: u32,
@@ -49,13 +49,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// As many users as two instances in three of twenty can serve at once, and some.
+    /// Three users to an instance: somebody always wants what another has just left.
     #[must_use]
     pub fn new(seed: u64, lasts: Duration) -> Self {
         Self {
             seed,
             lasts,
-            users: 40,
+            users: 60,
             instances: 10,
             journaled: false,
             folder: None,
@@ -209,7 +209,7 @@ const SETTLE: Duration = Duration::from_millis(250);
 const RESUME_WINDOW: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(2);
 /// Longer than any stop of an Envoy, on a busy machine, too.
-const ORPHAN_AFTER: Duration = Duration::from_secs(12);
+const ORPHAN_AFTER: Duration = Duration::from_secs(10);
 /// By how much later than the rules say an instance may be free.
 const BUSY_MACHINE: Duration = Duration::from_secs(5);
 const BETWEEN_WORDS: Duration = Duration::from_secs(10);
