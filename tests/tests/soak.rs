@@ -13,7 +13,7 @@ async fn nobody_meets_anybody_and_nobody_is_cut_while_everything_fails() {
     assert!(report.violations.is_empty(), "{report}");
     // A busy machine carries less than an idle one; below this nothing was tried in earnest.
     assert!(report.upgrades.tried >= 1000, "{report}");
-    assert!(report.upgrades.admitted >= 300, "{report}");
+    assert!(report.upgrades.admitted >= 200, "{report}");
     assert_eq!(report.troubles.len(), 9, "{report}");
     assert_eq!(report.overlaps.excused, 0, "{report}");
 }

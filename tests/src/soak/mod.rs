@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use clients::Clients;
 use evidence::Clock;
@@ -124,8 +124,7 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Result<Rep
         usize::from(ENVOYS),
         &settings.instance_names(),
     );
-    let deadline = Instant::now() + settings.lasts;
-    let mut told = interval(BETWEEN_WORDS);
+    let mut told = interval_at(Instant::now() + BETWEEN_WORDS, BETWEEN_WORDS);
     told.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut trouble = Box::pin(troubles.carry_out(planned));
     loop {
@@ -140,9 +139,12 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Result<Rep
         }
     }
     drop(trouble);
-    sleep_until(deadline).await;
 
     let upgrades = clients.leave().await?;
+    world.berth().check()?;
+    for index in 0..usize::from(ENVOYS) {
+        world.envoy(index)?.check()?;
+    }
     let calm = Instant::now();
     let left = left_over(&world, settings).await?;
     let until_free = calm.elapsed();

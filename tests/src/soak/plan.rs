@@ -49,45 +49,50 @@ pub struct Planned {
     pub trouble: Trouble,
 }
 
-/// The troubles of a soak that lasts so long, in the order of their times. None
+/// The troubles of a soak that lasts so long, in the order of their times; the last, when time is up, is an Envoy that is
+/// killed, so that the sessions it had are orphans in the end. None
 /// comes up more often than the deck has it before every other has come up, too.
 #[must_use]
 pub fn plan(seed: u64, lasts: Duration, envoys: usize, instances: &[String]) -> Vec<Planned> {
     let mut random = random(seed, 0);
-    let mut plan = Vec::new();
-    let mut deck = Vec::new();
-    let mut at = Duration::ZERO;
-    loop {
-        at += Duration::from_millis(random.u64(GAP));
-        if at >= lasts {
-            return plan;
-        }
+    let (mut plan, mut deck) = (Vec::new(), Vec::new());
+    let mut at = Duration::from_millis(random.u64(GAP));
+    while at < lasts {
         if deck.is_empty() {
             let dealt = |(kind, way, count)| std::iter::repeat_n((kind, way), count);
             deck.extend(DECK.into_iter().flat_map(dealt));
             random.shuffle(&mut deck);
         }
-        let Some((kind, way)) = deck.pop() else {
-            return plan;
-        };
-        let part = match kind {
-            Kind::Envoy => Part::Envoy(random.usize(..envoys.max(1))),
-            Kind::ControlPlane => Part::ControlPlane,
-            Kind::Instance => match random.choice(instances) {
-                Some(name) => Part::Instance(name.clone()),
-                None => continue,
-            },
-        };
-        let lasts = match way {
-            Way::Killed | Way::Restarted => random.u64(AWAY),
-            Way::Stopped => random.u64(STOPPED),
-        };
-        let lasts = Duration::from_millis(lasts);
-        plan.push(Planned {
-            at,
-            trouble: Trouble { part, way, lasts },
-        });
+        if let Some((kind, way)) = deck.pop() {
+            let trouble = trouble(&mut random, kind, way, envoys, instances);
+            plan.extend(trouble.map(|trouble| Planned { at, trouble }));
+        }
+        at += Duration::from_millis(random.u64(GAP));
     }
+    let end = trouble(&mut random, Kind::Envoy, Way::Killed, envoys, instances);
+    plan.extend(end.map(|trouble| Planned { at: lasts, trouble }));
+    plan
+}
+
+/// Trouble of a kind, for any part that can have it.
+fn trouble(
+    random: &mut fastrand::Rng,
+    kind: Kind,
+    way: Way,
+    envoys: usize,
+    instances: &[String],
+) -> Option<Trouble> {
+    let part = match kind {
+        Kind::Envoy => Part::Envoy(random.choice(0..envoys)?),
+        Kind::ControlPlane => Part::ControlPlane,
+        Kind::Instance => Part::Instance(random.choice(instances)?.clone()),
+    };
+    let milliseconds = match way {
+        Way::Killed | Way::Restarted => random.u64(AWAY),
+        Way::Stopped => random.u64(STOPPED),
+    };
+    let lasts = Duration::from_millis(milliseconds);
+    Some(Trouble { part, way, lasts })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -172,7 +177,10 @@ mod tests {
         let of = |seed| plan(seed, minute, 2, &instances());
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
-        assert!(of(7).iter().all(|planned| planned.at < minute));
+        assert!(of(7).is_sorted_by_key(|planned| planned.at));
+        let last = of(7).pop().unwrap();
+        let end = (last.at, last.trouble.kind());
+        assert_eq!(end, (minute, ("envoy", Way::Killed)));
     }
 
     #[test]
