@@ -134,6 +134,8 @@ pub struct Happening {
     pub trouble: Trouble,
     /// Just before.
     pub from: Moment,
+    /// When the part had ended, or stood still: asked to end, it takes its time.
+    pub gone: Moment,
     /// When everything was as before.
     pub until: Moment,
 }

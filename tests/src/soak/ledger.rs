@@ -256,7 +256,7 @@ impl<'a> Records<'a> {
         let ended = |happening: &Happening| {
             happening.trouble.ends_envoy(upgrade.envoy)
                 && happening.from <= at
-                && at - happening.from < NOTICED_WITHIN
+                && at < happening.gone + NOTICED_WITHIN
         };
         if self.evidence.happenings.iter().any(ended) {
             return Some(Cut::EnvoyEnded);

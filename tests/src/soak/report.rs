@@ -275,3 +275,29 @@ fn nearest_rank(sorted: &[Duration], percent: usize) -> Milliseconds {
 
 /// How long before something its cause may have been.
 const BEFORE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_are_by_nearest_rank() {
+        let hundred: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        let cases = [
+            (hundred.as_slice(), 50, 50.0),
+            (&hundred, 99, 99.0),
+            (&hundred[..2], 50, 1.0),
+            (&hundred[..1], 99, 1.0),
+            (&[], 50, 0.0),
+        ];
+        for (sorted, percent, expected) in cases {
+            let rank = nearest_rank(sorted, percent);
+            assert_eq!(
+                rank,
+                Milliseconds(expected),
+                "{percent} of {}",
+                sorted.len()
+            );
+        }
+    }
+}

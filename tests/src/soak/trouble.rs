@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::TICK;
 use super::clients::UPGRADE;
-use super::evidence::{Clock, Happening, Visit};
+use super::evidence::{Clock, Happening, Moment, Visit};
 use super::plan::{Part, Planned, Trouble, Way};
 use crate::{Error, World};
 
@@ -87,11 +87,11 @@ impl<'a> Troubles<'a> {
             }
         }
         let from = self.clock.now();
-        match &trouble.part {
+        let gone = match &trouble.part {
             Part::Envoy(index) => self.trouble_envoy(*index, &trouble).await?,
             Part::ControlPlane => self.trouble_control_plane(&trouble).await?,
             Part::Instance(name) => self.trouble_instance(name, &trouble).await?,
-        }
+        };
         let until = self.clock.now();
         if starting.is_some() {
             // It learns from what every Envoy says; none may stop before it has spoken.
@@ -101,57 +101,69 @@ impl<'a> Troubles<'a> {
         let happening = Happening {
             trouble,
             from,
+            gone,
             until,
         };
         self.with_records(|records| records.happenings.push(happening));
         Ok(())
     }
 
-    async fn trouble_envoy(&self, index: usize, trouble: &Trouble) -> Result<(), Error> {
+    async fn trouble_envoy(&self, index: usize, trouble: &Trouble) -> Result<Moment, Error> {
         let envoy = self.world.envoy(index)?;
         match trouble.way {
             Way::Stopped => {
                 envoy.pause()?;
+                let gone = self.clock.now();
                 sleep(trouble.lasts).await;
-                return envoy.resume();
+                envoy.resume()?;
+                return Ok(gone);
             }
             Way::Killed => envoy.kill().await?,
             Way::Restarted => envoy.stop().await?,
         }
+        let gone = self.clock.now();
         sleep(trouble.lasts).await;
-        envoy.restart().await
+        envoy.restart().await?;
+        Ok(gone)
     }
 
-    async fn trouble_control_plane(&self, trouble: &Trouble) -> Result<(), Error> {
+    async fn trouble_control_plane(&self, trouble: &Trouble) -> Result<Moment, Error> {
         let berth = self.world.berth();
         match trouble.way {
             Way::Stopped => {
                 berth.pause()?;
+                let gone = self.clock.now();
                 sleep(trouble.lasts).await;
-                return berth.resume();
+                berth.resume()?;
+                return Ok(gone);
             }
             Way::Killed => berth.kill().await?,
             Way::Restarted => drop(berth.stop().await?),
         }
+        let gone = self.clock.now();
         sleep(trouble.lasts).await;
-        berth.restart().await
+        berth.restart().await?;
+        Ok(gone)
     }
 
-    async fn trouble_instance(&self, name: &str, trouble: &Trouble) -> Result<(), Error> {
+    async fn trouble_instance(&self, name: &str, trouble: &Trouble) -> Result<Moment, Error> {
         let instance = self.world.instance(name)?;
         match trouble.way {
             Way::Stopped => {
                 instance.set_fault(Fault::GoSilent);
+                let gone = self.clock.now();
                 sleep(trouble.lasts).await;
                 instance.set_fault(Fault::None);
-                return Ok(());
+                return Ok(gone);
             }
             Way::Killed => instance.kill().await,
             Way::Restarted => instance.stop().await,
         }
+        let gone = self.clock.now();
         self.keep_records(name, &instance);
         sleep(trouble.lasts).await;
-        self.world.restart_instance(name).await.map(drop)
+        self.world.restart_instance(name).await?;
+        Ok(gone)
     }
 
     fn keep_records(&self, name: &str, instance: &Emulator) {

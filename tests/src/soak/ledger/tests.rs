@@ -60,6 +60,7 @@ fn happening(part: Part, way: Way, from: f64, until: f64) -> Happening {
             lasts: seconds(until - from),
         },
         from: seconds(from),
+        gone: seconds(from),
         until: seconds(until),
     }
 }
