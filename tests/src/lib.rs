@@ -42,7 +42,7 @@ pub use ports::Ports;
 pub use programs::{berth, client, envoy, filter_module, haproxy};
 pub use scratch::Scratch;
 pub use scripted::ScriptedInstance;
-pub use settings::{AUDIENCE, Family, ISSUER, Pool, SecondDevice, WhenAway};
+pub use settings::{AUDIENCE, Choice, Family, ISSUER, Pool, SecondDevice, WhenAway};
 pub use token::Token;
 pub use wait::{Seen, wait_until};
 pub use world::{World, WorldBuilder, join_template};

@@ -26,6 +26,7 @@ pub struct WorldBuilder {
     emulator: Box<dyn Fn(EmulatorConfig) -> EmulatorConfig + Send>,
     envoys: u16,
     joined_envoys: u16,
+    zone: Option<String>,
     bootstrap: Option<String>,
     envoy_workers: u16,
     envoy_log_level: String,
@@ -47,6 +48,7 @@ impl Default for WorldBuilder {
             emulator: Box::new(std::convert::identity),
             envoys: 1,
             joined_envoys: 0,
+            zone: None,
             bootstrap: None,
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
@@ -111,6 +113,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn joined_envoys(mut self, count: u16) -> Self {
         self.joined_envoys = count;
+        self
+    }
+
+    /// Where the Envoys are that start from the control plane's bootstrap.
+    #[must_use]
+    pub fn zone(mut self, zone: &str) -> Self {
+        self.zone = Some(zone.to_owned());
         self
     }
 
@@ -233,7 +242,12 @@ impl WorldBuilder {
         for spec in &specs {
             let bootstrap = match &self.bootstrap {
                 Some(template) => fill(template, spec),
-                None => control_plane.bootstrap(&spec.name, spec.admin_port).await?,
+                None => {
+                    let zone = self.zone.as_deref();
+                    control_plane
+                        .bootstrap(&spec.name, spec.admin_port, zone)
+                        .await?
+                }
             };
             write(&spec.bootstrap, &bootstrap)?;
         }

@@ -2,11 +2,14 @@
 #![cfg(test)]
 
 mod away;
+mod choice;
 mod cleanup;
 mod crowd;
+mod limits;
 mod operator;
 mod pending;
 mod probes;
+mod queue;
 mod resume;
 mod silence;
 mod vanished;
