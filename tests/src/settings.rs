@@ -35,6 +35,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) private_key: &'a Path,
     pub(crate) filter_module: &'a Path,
     pub(crate) when_away: WhenAway,
+    pub(crate) forgetful: bool,
     pub(crate) jwks_file: &'a Path,
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
@@ -90,6 +91,14 @@ impl Settings<'_> {
                 tick: self.tick,
                 handshake_timeout: self.handshake_timeout,
             },
+            store: Store {
+                // The second is in the folder of the file.
+                path: if self.forgetful {
+                    ":memory:"
+                } else {
+                    "berth.redb"
+                },
+            },
         }
     }
 
@@ -131,6 +140,7 @@ struct File<'a> {
     admission: Admission<'a>,
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
+    store: Store,
 }
 
 #[derive(Serialize)]
@@ -203,6 +213,11 @@ struct Timing {
     tick: Duration,
     #[serde(serialize_with = "milliseconds")]
     handshake_timeout: Duration,
+}
+
+#[derive(Serialize)]
+struct Store {
+    path: &'static str,
 }
 
 /// As the file writes durations.

@@ -36,6 +36,7 @@ pub struct WorldBuilder {
     native_port: Option<u16>,
     admin_port: Option<u16>,
     when_away: WhenAway,
+    forgetful: bool,
     tick: Duration,
     handshake_timeout: Duration,
     folder: Option<PathBuf>,
@@ -58,6 +59,7 @@ impl Default for WorldBuilder {
             native_port: None,
             admin_port: None,
             when_away: WhenAway::Wait,
+            forgetful: false,
             tick: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
             folder: None,
@@ -163,6 +165,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn when_control_plane_away(mut self, policy: WhenAway) -> Self {
         self.when_away = policy;
+        self
+    }
+
+    /// The control plane keeps nothing for its next start, which has to learn from the proxies what is live.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.forgetful = true;
         self
     }
 
@@ -302,6 +311,7 @@ impl WorldBuilder {
             private_key: &certificates.private_key,
             filter_module: &programs::filter_module()?,
             when_away: self.when_away,
+            forgetful: self.forgetful,
             jwks_file: &jwks_file,
             pools,
             tick: self.tick,

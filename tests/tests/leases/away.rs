@@ -20,6 +20,7 @@ async fn two_of_three(when_away: WhenAway) -> (World, [Session; 2]) {
             pool.instances(3).hold(Duration::from_secs(12))
         })
         .when_control_plane_away(when_away)
+        .forgetful()
         .start()
         .await
         .unwrap();

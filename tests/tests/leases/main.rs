@@ -5,6 +5,7 @@ mod away;
 mod choice;
 mod cleanup;
 mod crowd;
+mod journal;
 mod limits;
 mod operator;
 mod pending;
