@@ -44,8 +44,7 @@ impl Placement {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        let repeated = vm.has_ended(&session);
-        vm.remember_end(session.clone(), origin.sequence);
+        let repeated = vm.remember_end(session.clone(), origin.sequence);
         let Some(found) = self.sessions.find(&session) else {
             // Its end overtook its Acquire, or it was never ours. That a Sync repeats what a hint
             // said is as it should be.
