@@ -26,6 +26,8 @@ pub(super) struct Agent {
     /// Incarnations before this one: what they say comes too late.
     former: Vec<u64>,
     watched: bool,
+    /// Since when the runtime has a client whom nothing entitles to it.
+    stuck_since: Option<Time>,
 }
 
 impl Agent {
@@ -54,7 +56,11 @@ impl Agent {
     /// Takes a report; false if it is older than another that was taken.
     fn take(&mut self, now: Time, report: &AgentReport) -> bool {
         if self.former.contains(&report.incarnation) {
-            return false;
+            // Unless it was taken for a former one because of a late word of that one, which says no more.
+            if self.there {
+                return false;
+            }
+            self.former.retain(|former| *former != report.incarnation);
         }
         if self.incarnation == Some(report.incarnation) {
             if report.sequence <= self.sequence {
@@ -97,12 +103,37 @@ impl Placement {
             self.ignore(Ignored::LateReport);
             return None;
         }
+        self.outdo(key, report.revision);
         self.watch_agent(now, key);
         self.take_evidence(now, key, &report);
         self.take_opened(now, key);
         self.take_closed(now, key);
+        self.take_stuck(now, key);
         self.serve_queues(now);
         self.slots.get(key)?.agent.as_ref()?.order.clone()
+    }
+
+    /// An agent that has carried out later orders, of a machine that this one knows nothing of, would ignore this one's.
+    fn outdo(&mut self, key: SlotKey, done: Revision) {
+        let Some(agent) = self.slots.get_mut(key).and_then(|slot| slot.agent.as_mut()) else {
+            return;
+        };
+        let order = agent.order.as_ref();
+        if order.is_some_and(|order| done <= order.revision) {
+            return;
+        }
+        let recycle = order.is_some_and(|order| order.recycle);
+        let ordered = agent.order.take().is_some();
+        let latest = Revision {
+            term: self.term,
+            sequence: self.orders,
+        };
+        if done > latest {
+            self.term = done.term.saturating_add(1);
+        }
+        if ordered {
+            self.instruct(key, recycle);
+        }
     }
 
     fn watch_agent(&mut self, now: Time, key: SlotKey) {
@@ -184,6 +215,27 @@ impl Placement {
                 self.lease_due(now, key);
             }
             _ => {}
+        }
+    }
+
+    /// A runtime without a lease that does not come free, as a machine without a journal may find it, is restarted
+    /// like one that has a lease to settle.
+    fn take_stuck(&mut self, now: Time, key: SlotKey) {
+        let within = self.timing.agent_within;
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let leased = slot.lease.is_some();
+        let Some(agent) = slot.agent.as_mut() else {
+            return;
+        };
+        if leased || !agent.in_session || !agent.has_closed() {
+            agent.stuck_since = None;
+            return;
+        }
+        let since = *agent.stuck_since.get_or_insert(now);
+        if now.since(since) >= within {
+            self.instruct(key, true);
         }
     }
 
