@@ -39,6 +39,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
     pub(crate) handshake_timeout: Duration,
+    /// Nothing outlives the process.
+    pub(crate) forgetful: bool,
 }
 
 /// A pool whose instances have addresses.
@@ -90,6 +92,7 @@ impl Settings<'_> {
                 tick: self.tick,
                 handshake_timeout: self.handshake_timeout,
             },
+            store: self.forgetful.then_some(Store { path: ":memory:" }),
         }
     }
 
@@ -131,6 +134,8 @@ struct File<'a> {
     admission: Admission<'a>,
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store>,
 }
 
 #[derive(Serialize)]
@@ -203,6 +208,11 @@ struct Timing {
     tick: Duration,
     #[serde(serialize_with = "milliseconds")]
     handshake_timeout: Duration,
+}
+
+#[derive(Serialize)]
+struct Store {
+    path: &'static str,
 }
 
 /// As the file writes durations.

@@ -38,6 +38,7 @@ pub struct WorldBuilder {
     when_away: WhenAway,
     tick: Duration,
     handshake_timeout: Duration,
+    forgetful: bool,
     folder: Option<PathBuf>,
 }
 
@@ -60,6 +61,7 @@ impl Default for WorldBuilder {
             when_away: WhenAway::Wait,
             tick: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
+            forgetful: false,
             folder: None,
         }
     }
@@ -177,6 +179,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
+        self
+    }
+
+    /// Gives the control plane no store: one that is started again has to learn what is live.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.forgetful = true;
         self
     }
 
@@ -306,6 +315,7 @@ impl WorldBuilder {
             pools,
             tick: self.tick,
             handshake_timeout: self.handshake_timeout,
+            forgetful: self.forgetful,
         };
         let config = folder.join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;

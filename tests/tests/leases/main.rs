@@ -10,6 +10,7 @@ mod operator;
 mod pending;
 mod probes;
 mod queue;
+mod restart;
 mod resume;
 mod silence;
 mod vanished;
