@@ -48,6 +48,11 @@ bench *suites: setup filter _haproxy
     @cargo build --release --package berth --package berth-tests --bins
     @target/release/bench {{ suites }}
 
+# Soaks Berth while Envoys, berth and instances are killed, stopped and restarted. The report is also in target/soak/.
+soak minutes="10" *arguments: setup filter
+    @cargo build --release --package berth --package berth-tests --bins
+    @target/release/soak {{ minutes }} {{ arguments }}
+
 # Formats the code.
 fmt:
     @cargo fmt --all

@@ -25,6 +25,7 @@ pub mod raw;
 mod scratch;
 mod scripted;
 mod settings;
+pub mod soak;
 mod token;
 mod wait;
 mod world;

@@ -203,7 +203,12 @@ impl Placement {
             Claim::Own(slot) => Some(slot),
             Claim::None => None,
         };
-        if own.is_none()
+        // In place of a session of theirs that is to be closed they may have another; a window alone counts for nothing.
+        let replaces = |slot| {
+            self.lease(slot)
+                .is_some_and(|lease| lease.session.is_some())
+        };
+        if !own.is_some_and(replaces)
             && let Some(refusal) = self.too_many(now, known)
         {
             return self.refuse_waiting(key, refusal);

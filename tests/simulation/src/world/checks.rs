@@ -8,8 +8,8 @@ use super::vm::label;
 use super::{ORPHAN_AFTER, SETTLE, TIMING, World};
 use crate::placement::{
     Acquire, Change, CloseReason, Effect, End, EndCause, Fence, InstanceName, InstanceView,
-    LeaseRecord, LeaseState, Outcome, PastSession, RecordedState, Refusal, RequestId, SessionId,
-    Time, Why,
+    LeaseRecord, LeaseState, Origin, Outcome, PastSession, Priority, RecordedState, Refusal,
+    RequestId, SessionId, Time, Why,
 };
 use crate::schedule::{Memory, Severity};
 
@@ -292,7 +292,10 @@ impl World {
         }
         if !own {
             self.audit_reserved(&views, &waiting);
-            self.audit_turn(&views, &waiting, &record.instance);
+            // Whose own has come free in a state they cannot be sent to gets another in its place.
+            if !self.audit.freed_now.contains(&record.owner.user) {
+                self.audit_turn(&views, &waiting, record);
+            }
         }
     }
 
@@ -315,10 +318,9 @@ impl World {
             .instances
             .iter()
             .find(|instance| instance.spec.name == *name)?;
-        let policy = self.policy(&acquire.pool)?;
         let audit = &self.audit;
         let reached = audit.reach.get(&acquire.origin.node);
-        let warm = |up: &Time| now >= up.after(policy.warm_up);
+        let warm = |warm_at: &Time| now >= *warm_at;
         let agent = audit.agents_heard.get(name);
         let silent = |heard: &Time| now.since(*heard) >= TIMING.silent_after;
         let machine = self.plane.machine.as_ref()?;
@@ -332,7 +334,7 @@ impl World {
             (instance.quarantined, "it is quarantined"),
             (instance.drained && !own, "it is draining"),
             (
-                !audit.up_since.get(name).is_some_and(warm),
+                !audit.warm_at.get(name).is_some_and(warm),
                 "it is not up and warm",
             ),
             (
@@ -348,7 +350,10 @@ impl World {
         lack.map(|(_, lack)| lack)
     }
 
-    fn policy(&self, pool: &crate::placement::PoolName) -> Option<&crate::placement::PoolPolicy> {
+    pub(crate) fn policy(
+        &self,
+        pool: &crate::placement::PoolName,
+    ) -> Option<&crate::placement::PoolPolicy> {
         let found = self.pools.iter().find(|(name, _)| name == pool);
         found.map(|(_, policy)| policy)
     }
@@ -372,7 +377,11 @@ impl World {
                     .find(|v| v.name == record.instance)
                     .map(|v| &v.pool)
         });
-        let leases: Vec<_> = leases.filter_map(|view| view.lease.as_ref()).collect();
+        // Those that came after it in the same call are not its fault.
+        let leases: Vec<_> = leases
+            .filter_map(|view| view.lease.as_ref())
+            .filter(|lease| lease.fence <= record.fence)
+            .collect();
         // Who comes again while their own cannot be had is given another, and the old one is closed.
         let machine = self.plane.machine.as_ref()?;
         let closing: Vec<SessionId> = views
@@ -446,7 +455,9 @@ impl World {
     }
 
     /// Nobody who waits and could have been given it should have been served before.
-    fn audit_turn(&mut self, views: &[InstanceView], served: &Waiting, instance: &InstanceName) {
+    fn audit_turn(&mut self, views: &[InstanceView], served: &Waiting, record: &LeaseRecord) {
+        let instance = &record.instance;
+        let queued = !record.pick.waited.is_zero();
         let (acquire, tenant) = (&served.acquire, &served.acquire.owner.tenant);
         let turn = Turn {
             pool: acquire.pool.clone(),
@@ -473,6 +484,7 @@ impl World {
                 || wanted.priority == acquire.priority && mate && other.order < served.order
                 || wanted.priority == acquire.priority
                     && !mate
+                    && queued
                     && self.equal_tenants(acquire)
                     && previous > last_of(&wanted.owner.tenant)
                     && other.order <= previous
@@ -484,7 +496,9 @@ impl World {
                 format!("{session} is given {instance} before {other}")
             });
         }
-        self.audit.turns.push(turn);
+        if queued {
+            self.audit.turns.push(turn);
+        }
     }
 
     /// Nothing is kept for any tenant, so that all of them take turns.
@@ -576,7 +590,7 @@ impl World {
             End::Closed(_) => "over: closed",
             End::GivenUp => "over: given up",
         });
-        let session = &past.session;
+        let session = &past.acquire.session;
         if self.audit.over.insert(session.clone()) {
             self.coverage.add("over");
         }
@@ -584,6 +598,7 @@ impl World {
             End::GivenUp => {
                 let vm = self.audit.vm_of(&past.instance, session);
                 let unheard = vm.map(|vm| self.audit.unheard(now, &vm));
+                self.audit.given_up(session, unheard.unwrap_or_default());
                 (unheard < Some(ORPHAN_AFTER)).then_some("its VM was heard of")
             }
             _ if self.has_agent(&past.instance) => None,
@@ -678,6 +693,64 @@ impl World {
         if !self.plane.store.is_empty() {
             self.violate("I2", || "leases are left in the journal".to_owned());
         }
+    }
+
+    /// I2, of what an instance is for: each can be had again.
+    pub(crate) fn check_usable(&mut self) {
+        let names: Vec<InstanceName> = self
+            .instances
+            .iter()
+            .filter(|instance| !instance.drained && !instance.quarantined)
+            .map(|instance| instance.spec.name.clone())
+            .collect();
+        for name in &names {
+            if self.violation.is_some() {
+                return;
+            }
+            if let Err(refusal) = self.can_be_had(&names, name) {
+                self.violate("I2", || format!("nobody can be given {name}: {refusal:?}"));
+            }
+        }
+    }
+
+    /// Whether somebody who has nothing would be given this one, were it the only one.
+    fn can_be_had(&mut self, all: &[InstanceName], name: &InstanceName) -> Result<(), Refusal> {
+        let now = self.plane.time(self.now);
+        let node = self.proxies.iter().find(|proxy| {
+            let reached = self.audit.reach.get(&proxy.node);
+            reached.is_some_and(|reached| reached.contains(name))
+        });
+        let instance = self
+            .instances
+            .iter()
+            .find(|instance| instance.spec.name == *name);
+        let (Some(node), Some(instance)) = (node, instance) else {
+            return Ok(());
+        };
+        let policy = self.policy(&instance.spec.pool);
+        if policy.is_none_or(|policy| !policy.tenants.is_empty()) {
+            return Ok(());
+        }
+        let acquire = Acquire {
+            origin: Origin {
+                node: node.node.clone(),
+                vm: "somebody".into(),
+                sequence: 1,
+            },
+            session: "somebody".into(),
+            pool: instance.spec.pool.clone(),
+            owner: super::operator::owner(0),
+            client_address: "192.0.2.0".into(),
+            priority: Priority(0),
+            labels: super::operator::labels(false),
+        };
+        let Some(machine) = self.plane.machine.as_mut() else {
+            return Ok(());
+        };
+        for other in all {
+            machine.set_quarantined(now, other, other != name);
+        }
+        machine.check(now, &acquire)
     }
 
     /// I2, of what is remembered.

@@ -226,8 +226,11 @@ impl World {
                     return;
                 };
                 let (name, up) = (instance.spec.name.clone(), instance.probe_passes(self.now));
-                let now = self.plane.time(self.now);
-                self.audit.probed(now, &name, up);
+                let warm_up = self
+                    .policy(&instance.spec.pool)
+                    .map(|policy| policy.warm_up);
+                let warm_at = self.plane.time(self.now).after(warm_up.unwrap_or_default());
+                self.audit.probed(warm_at, &name, up);
                 self.call(|machine, now| machine.set_up(now, &name, up));
             }
             PlaneEvent::Reach(index) => {
@@ -296,6 +299,7 @@ impl World {
     /// Has the machine do something, and takes what it wants done.
     pub(crate) fn call<T>(&mut self, ask: impl FnOnce(&mut Placement, Time) -> T) -> Option<T> {
         let now = self.plane.time(self.now);
+        self.audit.freed_now.clear();
         let answer = ask(self.plane.machine.as_mut()?, now);
         self.after_call();
         Some(answer)
@@ -305,6 +309,7 @@ impl World {
     pub(crate) fn after_call(&mut self) {
         let now = self.plane.time(self.now);
         self.take_effects(now);
+        self.audit.freed_now.clear();
         if let Some(machine) = self.plane.machine.as_mut() {
             machine.advance(now);
         }

@@ -123,7 +123,9 @@ async fn what_comes_during_a_commit_goes_with_the_next() {
 #[tokio::test]
 async fn a_batch_that_failed_is_tried_again_with_what_has_come_since() {
     let mut scene = scene();
-    scene.journal.submit(of_instance(1, 1));
+    let mut complete = of_instance(1, 1);
+    complete.learnt();
+    scene.journal.submit(complete);
     scene.batches.recv().unwrap();
     scene.journal.submit(of_instance(1, 2));
     scene.journal.submit(of_instance(2, 3));
@@ -135,6 +137,7 @@ async fn a_batch_that_failed_is_tried_again_with_what_has_come_since() {
     let (again, _) = scene.batches.recv().unwrap();
     let both = [("instance-1".to_owned(), 2), ("instance-2".to_owned(), 3)];
     assert_eq!(leases(&again), both);
+    assert!(again.is_complete());
     scene.progress.mark_unchanged();
     scene.outcomes.send(Err(no_room())).unwrap();
     scene.progress.changed().await.unwrap();
