@@ -5,6 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 wasm_target := "wasm32-wasip1"
 envoy_version := "1.40.0"
 envoy := ".tools/envoy-" + envoy_version + "/envoy"
+haproxy := ".tools/haproxy/haproxy"
 filter_module := "target/filter/berth_filter.wasm"
 # nextest runs the test binaries side by side; cargo's own runner does as well, one binary after another.
 test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || echo test`
@@ -43,9 +44,14 @@ demo *arguments: setup filter
     @target/debug/berth-demo {{ arguments }}
 
 # Runs every suite of measurements, or those named. Results are also in target/bench/.
-bench *suites: setup filter
+bench *suites: setup filter _haproxy
     @cargo build --release --package berth --package berth-tests --bins
     @target/release/bench {{ suites }}
+
+# Soaks Berth while Envoys, berth and instances are killed, stopped and restarted. The report is also in target/soak/.
+soak minutes="10" *arguments: setup filter
+    @cargo build --release --package berth --package berth-tests --bins
+    @target/release/soak {{ minutes }} {{ arguments }}
 
 # Formats the code.
 fmt:
@@ -94,3 +100,59 @@ _iproute2:
     echo 'Installing iproute2 for the network tests' >&2
     apt-get update --quiet=2
     apt-get install --quiet=2 --yes --no-install-recommends iproute2
+
+# What the benches measure Berth against. Before 3.2 a server's `maxconn` is not kept with several threads, and no
+# stable Debian has 3.2: this is sid's, with the libraries it was built for beside it and nothing installed.
+_haproxy:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if test -n "${BERTH_HAPROXY:-}" || {{ haproxy }} -v >/dev/null 2>&1; then exit; fi
+    remedy='Get HAProxy 3.2 or newer in another way, and name its executable in BERTH_HAPROXY.'
+    for needed in apt-get dpkg; do
+        command -v $needed >/dev/null || { echo "There is no $needed to fetch HAProxy with. $remedy" >&2; exit 1; }
+    done
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    test -r $keys || { echo "There is no $keys: install debian-archive-keyring. Or: $remedy" >&2; exit 1; }
+    echo 'Fetching HAProxy and its libraries (10 MB, and the package lists) from Debian sid into .tools' >&2
+    mkdir -p .tools
+    fetched=$(mktemp -d "$PWD/.tools/fetch-XXXXXX")
+    trap 'rm -rf "$fetched"' EXIT
+    mkdir -p "$fetched"/{apt/lists/partial,apt/cache/archives/partial,root,haproxy/lib}
+    # The mirror that this system uses, if it is a Debian.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep --max-count 1 --extended-regexp '^https?://.*/debian/$' || true)
+    echo "deb [signed-by=$keys] ${mirror:-http://deb.debian.org/debian/} sid main" >"$fetched/apt/sid.list"
+    touch "$fetched/apt/status"
+    # An apt of its own, of the system's only how it reaches the network. Signatures are checked; only that a mirror lags
+    # behind is no reason to stop, for sid's lists are good for a week.
+    { apt-config dump | grep '^Acquire::' || true; cat; } >"$fetched/apt/apt.conf" <<CONFIGURATION
+    Dir { State "$fetched/apt"; Cache "$fetched/apt/cache"; };
+    Dir::State { Lists "$fetched/apt/lists"; Status "$fetched/apt/status"; };
+    Dir::Etc { Main "/dev/null"; Parts "/dev/null"; SourceList "$fetched/apt/sid.list"; SourceParts "/dev/null"; };
+    Acquire { Check-Valid-Until "false"; Languages "none"; };
+    APT::Sandbox::User "";
+    CONFIGURATION
+    export APT_CONFIG="$fetched/apt/apt.conf"
+    apt-get --quiet=2 update
+    # Libraries alone, and theirs: what else the package depends on is for a service of the system.
+    packages=haproxy
+    while
+        found=$(apt-cache depends --important $packages | sed --quiet 's/^ *|\?Depends: \(\(lib\|zlib\)[^ ]*\)$/\1/p')
+        all=$(printf '%s\n' $packages $found | sort --unique)
+        test "$all" != "$packages"
+    do packages=$all; done
+    (cd "$fetched" && apt-get --quiet=2 download $packages)
+    for package in "$fetched"/*.deb; do dpkg --extract "$package" "$fetched/root"; done
+    cp --no-dereference "$fetched"/root/usr/lib/*-linux-gnu/*.so* "$fetched/haproxy/lib"
+    cp --dereference "$fetched"/root/usr/lib/*-linux-gnu/ld-linux-*.so.* "$fetched/haproxy/lib/loader"
+    mv "$fetched/root/usr/sbin/haproxy" "$fetched/haproxy/program"
+    cat >"$fetched/haproxy/haproxy" <<'START'
+    #!/bin/sh
+    # The loader and the libraries that HAProxy was built for. Named by this file, it can start itself anew.
+    folder=$(cd "$(dirname "$0")" && pwd)
+    exec "$folder/lib/loader" --argv0 "$0" --library-path "$folder/lib" "$folder/program" "$@"
+    START
+    chmod +x "$fetched/haproxy/haproxy"
+    "$fetched/haproxy/haproxy" -v >/dev/null || { echo "What was fetched does not run here. $remedy" >&2; exit 1; }
+    # Renamed into place whole, as above.
+    rm -rf '{{ parent_directory(haproxy) }}'
+    mv "$fetched/haproxy" '{{ parent_directory(haproxy) }}'

@@ -50,13 +50,21 @@ impl ControlPlane {
     }
 
     /// What `berth bootstrap` prints for one Envoy.
-    pub(crate) async fn bootstrap(&self, node: &str, admin_port: u16) -> Result<String, Error> {
+    pub(crate) async fn bootstrap(
+        &self,
+        node: &str,
+        admin_port: u16,
+        zone: Option<&str>,
+    ) -> Result<String, Error> {
         let port = admin_port.to_string();
         let mut command = Command::new(&self.executable);
         command
             .args(["bootstrap", "--node-id", node, "--admin-port", &port])
             .arg("--config")
             .arg(&self.config);
+        if let Some(zone) = zone {
+            command.args(["--zone", zone]);
+        }
         printed(command, format!("berth bootstrap --node-id {node}")).await
     }
 
@@ -266,6 +274,8 @@ pub struct Instance {
     pub health: String,
     /// Whether it is given to nobody new.
     pub draining: bool,
+    /// Whether it is given to nobody at all.
+    pub quarantined: bool,
     /// Who has it.
     pub lease: Option<Lease>,
 }

@@ -102,6 +102,14 @@ pub enum Error {
     /// The builder was told something that makes no world.
     #[error("no such world: {0}")]
     Impossible(String),
+    /// Something that the harness does beside others was not carried through.
+    #[error("{what}: {why}")]
+    Task {
+        /// What was being done.
+        what: &'static str,
+        /// Why it ended.
+        why: String,
+    },
     /// Every port block, or subnet, of this machine is taken by tests that are running.
     #[error("all {count} {kind} are taken")]
     Exhausted {
@@ -118,6 +126,14 @@ impl Error {
         move |source| Self::Io {
             what: what.to_string(),
             source,
+        }
+    }
+
+    /// For `map_err` on tasks: says what was being done.
+    pub(crate) fn task(what: &'static str, error: &tokio::task::JoinError) -> Self {
+        Self::Task {
+            what,
+            why: error.to_string(),
         }
     }
 

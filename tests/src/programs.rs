@@ -42,6 +42,15 @@ pub fn filter_module() -> Result<PathBuf, Error> {
     find("filter", "BERTH_FILTER", built, "run `./just filter`")
 }
 
+/// HAProxy: `BERTH_HAPROXY`, or the one `./just _haproxy` fetches.
+///
+/// # Errors
+/// [`Error::Missing`] when nobody fetched it.
+pub fn haproxy() -> Result<PathBuf, Error> {
+    let fetched = || Ok(project().join(".tools/haproxy/haproxy"));
+    find("HAProxy", "BERTH_HAPROXY", fetched, "run `./just _haproxy`")
+}
+
 /// The folder of the checkout.
 pub(crate) fn project() -> &'static Path {
     let member = Path::new(env!("CARGO_MANIFEST_DIR"));

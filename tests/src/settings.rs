@@ -7,35 +7,12 @@ use std::time::Duration;
 pub use berth_client::Family;
 use serde::{Serialize, Serializer};
 
+mod pool;
+
+pub use pool::{Choice, Pool, SecondDevice};
+
 use crate::Error;
-
-/// A pool and its emulated instances. What is not set is as in a world's defaults (see
-/// [`WorldBuilder`](crate::WorldBuilder)).
-#[derive(Debug, Clone)]
-pub struct Pool {
-    pub(crate) name: String,
-    pub(crate) family: Family,
-    pub(crate) instances: u8,
-    pub(crate) http_probe: bool,
-    pub(crate) probe: Probe,
-    pub(crate) second_device: SecondDevice,
-    pub(crate) resume_window: Duration,
-    pub(crate) settle: Duration,
-    pub(crate) hold: Duration,
-    pub(crate) orphan_after: Duration,
-}
-
-/// What becomes of a user's second session while the first is live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecondDevice {
-    /// It is refused.
-    Refuse,
-    /// The first is closed.
-    TakeOver,
-    /// Both have an instance.
-    Allow,
-}
+use pool::PoolEntry;
 
 /// What a new request meets while the control plane does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,98 +22,6 @@ pub enum WhenAway {
     Wait,
     /// 503.
     Refuse,
-}
-
-impl Pool {
-    pub(crate) fn new(name: &str, family: Family) -> Self {
-        Self {
-            name: name.to_owned(),
-            family,
-            instances: 1,
-            http_probe: false,
-            probe: Probe {
-                interval: Duration::from_millis(500),
-                timeout: Duration::from_millis(500),
-                rise: 2,
-                fall: 3,
-            },
-            second_device: SecondDevice::TakeOver,
-            resume_window: Duration::ZERO,
-            settle: Duration::ZERO,
-            hold: Duration::from_secs(1),
-            orphan_after: Duration::from_secs(300),
-        }
-    }
-
-    /// How many instances there are; they are named `<pool>-1` and so on.
-    #[must_use]
-    pub fn instances(mut self, count: u8) -> Self {
-        self.instances = count;
-        self
-    }
-
-    /// How long an instance waits for its client after that went away.
-    #[must_use]
-    pub fn resume_window(mut self, window: Duration) -> Self {
-        self.resume_window = window;
-        self
-    }
-
-    /// The pause between a session's end and the next grant of its instance.
-    #[must_use]
-    pub fn settle(mut self, pause: Duration) -> Self {
-        self.settle = pause;
-        self
-    }
-
-    /// How long a request waits when no instance is free.
-    #[must_use]
-    pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
-        self
-    }
-
-    /// When a lease is given up whose proxy fell silent.
-    #[must_use]
-    pub fn orphan_after(mut self, silence: Duration) -> Self {
-        self.orphan_after = silence;
-        self
-    }
-
-    /// What becomes of a user's second session while the first is live.
-    #[must_use]
-    pub fn second_device(mut self, policy: SecondDevice) -> Self {
-        self.second_device = policy;
-        self
-    }
-
-    /// Probes by `GET /v1/streaming/ready` instead of a TCP connection.
-    #[must_use]
-    pub fn http_probe(mut self) -> Self {
-        self.http_probe = true;
-        self
-    }
-
-    /// How often instances are probed, and how many results in a row bring one up or take one down.
-    #[must_use]
-    pub fn probe(mut self, interval: Duration, rise: u8, fall: u8) -> Self {
-        self.probe = Probe {
-            interval,
-            timeout: interval,
-            rise,
-            fall,
-        };
-        self
-    }
-}
-
-/// How often instances are probed, and what counts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Probe {
-    interval: Duration,
-    timeout: Duration,
-    rise: u8,
-    fall: u8,
 }
 
 /// Everything the control plane's file says.
@@ -154,6 +39,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
     pub(crate) handshake_timeout: Duration,
+    /// Nothing outlives the process.
+    pub(crate) forgetful: bool,
 }
 
 /// A pool whose instances have addresses.
@@ -205,6 +92,7 @@ impl Settings<'_> {
                 tick: self.tick,
                 handshake_timeout: self.handshake_timeout,
             },
+            store: self.forgetful.then_some(Store { path: ":memory:" }),
         }
     }
 
@@ -222,6 +110,12 @@ impl Settings<'_> {
             }],
             pools_claim: "pools",
             tenant_claim: "tenant",
+            priority_claim: "priority",
+            labels: [Label {
+                label: "region",
+                query_parameter: "region",
+                header: "x-region",
+            }],
             default_pools: DefaultPools {
                 native: first_of(Family::Native),
                 web: first_of(Family::Web),
@@ -240,6 +134,8 @@ struct File<'a> {
     admission: Admission<'a>,
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store>,
 }
 
 #[derive(Serialize)]
@@ -279,7 +175,16 @@ struct Admission<'a> {
     issuers: Vec<Issuer<'a>>,
     pools_claim: &'static str,
     tenant_claim: &'static str,
+    priority_claim: &'static str,
+    labels: [Label; 1],
     default_pools: DefaultPools<'a>,
+}
+
+#[derive(Serialize)]
+struct Label {
+    label: &'static str,
+    query_parameter: &'static str,
+    header: &'static str,
 }
 
 #[derive(Serialize)]
@@ -298,94 +203,16 @@ struct DefaultPools<'a> {
 }
 
 #[derive(Serialize)]
-struct PoolEntry<'a> {
-    name: &'a str,
-    family: &'static str,
-    instances: Vec<InstanceEntry<'a>>,
-    probe: ProbeEntry,
-    second_device: SecondDevice,
-    #[serde(serialize_with = "milliseconds")]
-    resume_window: Duration,
-    #[serde(serialize_with = "milliseconds")]
-    settle: Duration,
-    #[serde(serialize_with = "milliseconds")]
-    hold: Duration,
-    #[serde(serialize_with = "milliseconds")]
-    orphan_after: Duration,
-}
-
-impl<'a> PoolEntry<'a> {
-    fn new(placed: &'a PlacedPool) -> Self {
-        let pool = &placed.pool;
-        let http = pool.http_probe.then_some(HttpProbe {
-            port: placed.readiness_port,
-            path: "/v1/streaming/ready",
-        });
-        Self {
-            name: &pool.name,
-            family: pool.family.as_str(),
-            instances: placed.instances.iter().map(InstanceEntry::new).collect(),
-            probe: ProbeEntry {
-                tcp: http.is_none().then_some(TcpProbe {}),
-                http,
-                interval: pool.probe.interval,
-                timeout: pool.probe.timeout,
-                rise: pool.probe.rise,
-                fall: pool.probe.fall,
-            },
-            second_device: pool.second_device,
-            resume_window: pool.resume_window,
-            settle: pool.settle,
-            hold: pool.hold,
-            orphan_after: pool.orphan_after,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct InstanceEntry<'a> {
-    name: &'a str,
-    address: SocketAddr,
-}
-
-impl<'a> InstanceEntry<'a> {
-    fn new(instance: &'a PlacedInstance) -> Self {
-        Self {
-            name: &instance.name,
-            address: instance.signaling,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ProbeEntry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tcp: Option<TcpProbe>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<HttpProbe>,
-    #[serde(serialize_with = "milliseconds")]
-    interval: Duration,
-    #[serde(serialize_with = "milliseconds")]
-    timeout: Duration,
-    rise: u8,
-    fall: u8,
-}
-
-#[derive(Serialize)]
-struct TcpProbe {}
-
-#[derive(Serialize)]
-struct HttpProbe {
-    port: u16,
-    path: &'static str,
-}
-
-#[derive(Serialize)]
 struct Timing {
     #[serde(serialize_with = "milliseconds")]
     tick: Duration,
     #[serde(serialize_with = "milliseconds")]
     handshake_timeout: Duration,
+}
+
+#[derive(Serialize)]
+struct Store {
+    path: &'static str,
 }
 
 /// As the file writes durations.

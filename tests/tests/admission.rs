@@ -61,6 +61,8 @@ impl Admission {
             "issuers": [{ "issuer": ISSUER, "audiences": ["berth"], "jwks": jwks }],
             "pools": [{ "name": "web", "family": "web" }, { "name": "native", "family": "native" }],
             "pools_claim": "pools",
+            "priority_claim": "priority",
+            "labels": [{ "label": "region", "query_parameter": "region", "header": "x-region" }],
         });
         Self {
             policy: Policy::compile(serde_json::from_value(config).unwrap()).unwrap(),
@@ -108,6 +110,10 @@ impl Admission {
             let found = headers.iter().find(|(other, _)| *other == name);
             found.map(|(_, value)| value.as_bytes())
         };
+        let labels = self.policy.label_headers();
+        let labels: Vec<_> = labels
+            .filter_map(|name| Some((name, header(name)?)))
+            .collect();
         let request = berth_admission::Request {
             method: request.method.as_bytes(),
             path: path.as_bytes(),
@@ -115,6 +121,7 @@ impl Admission {
             authorization: header("authorization"),
             sec_websocket_protocol: header("sec-websocket-protocol"),
             resume_key: header("berth-resume-key"),
+            labels: &labels,
         };
         admit(&self.policy, &request, now(), &self.verifier)
     }

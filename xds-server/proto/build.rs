@@ -8,6 +8,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_server(grpc)
         .build_client(grpc)
+        // Of an order, so that equal messages are equal bytes; and without a random seed for the module.
+        .btree_map(".")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -3,30 +3,36 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::placement::Time;
+use crate::store::UnixMillis;
 
-/// Turns the machine's monotonic clock into the cores' times.
+/// Turns the machine's monotonic clock into the cores' times. They count from 1970, so that what an earlier process
+/// did has a time as well, but go on evenly: setting the machine's clock does not move them.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    epoch: Instant,
+    start: Instant,
+    /// What the machine's clock said then.
+    started_at: Time,
 }
 
 impl Clock {
-    /// A clock whose time is zero now.
+    /// A clock that goes on from what the machine's says now.
     #[expect(clippy::disallowed_methods, reason = "this is the edge")]
     pub fn start() -> Self {
         Self {
-            epoch: Instant::now(),
+            start: Instant::now(),
+            started_at: Time(since_1970()),
         }
     }
 
-    /// The time since the start.
+    /// The time.
     pub fn now(&self) -> Time {
-        Time(self.epoch.elapsed())
+        self.started_at.after(self.start.elapsed())
     }
 
-    /// A core's time as the runtime's.
+    /// A core's time as the runtime's; the start, if it lies before that.
     pub fn at(&self, time: Time) -> Instant {
-        self.epoch.checked_add(time.0).unwrap_or(self.epoch)
+        let since_start = time.since(self.started_at);
+        self.start.checked_add(since_start).unwrap_or(self.start)
     }
 }
 
@@ -73,11 +79,20 @@ impl AttendedClock {
 const BUSY: Duration = Duration::from_millis(100);
 
 /// Seconds since 1970; zero on a machine whose clock is older.
-#[expect(clippy::disallowed_methods, reason = "this is the edge")]
 pub fn unix_seconds() -> u64 {
+    since_1970().as_secs()
+}
+
+/// Milliseconds since 1970; zero on a machine whose clock is older.
+pub fn unix_millis() -> UnixMillis {
+    UnixMillis(u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge")]
+fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -87,7 +102,11 @@ mod tests {
     #[test]
     fn time_in_which_nobody_did_what_was_due_does_not_count() {
         let time = |millis| Time(Duration::from_millis(millis));
-        let mut clock = AttendedClock::new(Clock::start());
+        let clock = Clock {
+            started_at: Time::default(),
+            ..Clock::start()
+        };
+        let mut clock = AttendedClock::new(clock);
         // What the machine's clock says, what was due when, and what time it is then.
         let cases = [
             (1_000, None, 1_000),

@@ -2,32 +2,68 @@
 //! as one closed kind of event, in one order; it puts each to the pure cores and carries out what
 //! they say.
 
+mod outbox;
 mod task;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use berth_admission::Family;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{self, Health};
 use crate::placement::{
-    Acquire, Close, Grant, InstanceName, InstanceView, NodeId, Owner, PoolName, Refusal, SessionId,
-    SessionView, Sync,
+    Acquire, Close, Grant, InstanceName, InstanceView, Refusal, RequestId, SessionId, SessionView,
+    Sync,
 };
 
-pub use task::{Parts, run};
+pub use task::{Durability, Ended, Parts, run};
 
 /// Speaks to the task. Cheap to clone; the task ends when all of them are gone.
 #[derive(Clone, Debug)]
 pub struct Controller {
     events: mpsc::Sender<Event>,
+    /// Has room for one word about each Acquire under way, so it cannot grow beyond them.
+    cancels: mpsc::UnboundedSender<Cancel>,
+    requests: Arc<AtomicU64>,
 }
 
 /// The task has ended: the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the control plane is stopping")]
 pub struct Gone;
+
+/// Why a session has got no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPlaced {
+    /// Placement says so.
+    Refused(Refusal),
+    /// It could not be written down that it has one.
+    NotStored,
+}
+
+impl From<Refusal> for NotPlaced {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What was ordered has been done, but a restart would forget it: the store cannot be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is so until berth is started again: the store cannot be written to")]
+pub struct NotStored;
+
+/// Why an order about an instance has not been carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// There is no such instance.
+    #[error(transparent)]
+    Unknown(#[from] fleet::UnknownInstance),
+    /// Not for ever.
+    #[error(transparent)]
+    NotStored(#[from] NotStored),
+}
 
 /// A grant with what a proxy needs to carry it out.
 #[derive(Clone, Debug)]
@@ -57,48 +93,69 @@ type Reply<T> = oneshot::Sender<T>;
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    Acquire(Acquire, Reply<Result<Placed, Refusal>>),
-    Check(NodeId, PoolName, Owner, Reply<Result<(), Refusal>>),
-    Drain(
-        InstanceName,
-        bool,
-        Reply<Result<(), fleet::UnknownInstance>>,
-    ),
+    Acquire(RequestId, Acquire, Reply<Result<Placed, NotPlaced>>),
+    Check(Acquire, Reply<Result<(), NotPlaced>>),
+    Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
     Instances(Reply<Vec<InstanceStatus>>),
     Metrics(Reply<String>),
+    Quarantine(InstanceName, bool, Reply<Result<(), OrderError>>),
     Sessions(Reply<Vec<SessionView>>),
     Sync(Sync, Reply<Vec<Close>>),
-    Terminate(SessionId, Reply<bool>),
+    Terminate(SessionId, Reply<Result<bool, NotStored>>),
+}
+
+/// The caller of an Acquire no longer listens.
+#[derive(Debug)]
+pub(crate) struct Cancel {
+    pub(crate) request: RequestId,
+    pub(crate) session: SessionId,
+}
+
+/// What the task listens to.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) cancels: mpsc::UnboundedReceiver<Cancel>,
 }
 
 impl Controller {
     /// A controller and what its task listens to.
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<Event>) {
-        let (events, receiver) = mpsc::channel(EVENTS);
-        (Self { events }, receiver)
+    pub(crate) fn channel() -> (Self, Events) {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (cancel, cancels) = mpsc::unbounded_channel();
+        let controller = Self {
+            events: sender,
+            cancels: cancel,
+            requests: Arc::default(),
+        };
+        (controller, Events { events, cancels })
     }
 
-    /// Asks for an instance; waits for the user's own for as long as the pool holds requests.
+    /// Asks for an instance; waits for one for as long as the pool holds requests. Who drops the
+    /// future waits no longer: the request leaves the queue.
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn acquire(&self, acquire: Acquire) -> Result<Result<Placed, Refusal>, Gone> {
-        self.ask(|reply| Event::Acquire(acquire, reply)).await
+    pub async fn acquire(&self, acquire: Acquire) -> Result<Result<Placed, NotPlaced>, Gone> {
+        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed) + 1);
+        let session = acquire.session.clone();
+        let (reply, answer) = oneshot::channel();
+        let event = Event::Acquire(request, acquire, reply);
+        self.events.send(event).await.map_err(|_| Gone)?;
+        let waiting = Waiting {
+            answer: Some(answer),
+            cancel: Some(Cancel { request, session }),
+            cancels: &self.cancels,
+        };
+        waiting.answer().await
     }
 
     /// What such an Acquire would be answered now.
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn check(&self, acquire: Acquire) -> Result<Result<(), Refusal>, Gone> {
-        let Acquire {
-            origin,
-            pool,
-            owner,
-            ..
-        } = acquire;
-        self.ask(|reply| Event::Check(origin.node, pool, owner, reply))
-            .await
+    pub async fn check(&self, acquire: Acquire) -> Result<Result<(), NotPlaced>, Gone> {
+        self.ask(|reply| Event::Check(acquire, reply)).await
     }
 
     /// Takes a VM's word.
@@ -117,8 +174,21 @@ impl Controller {
         &self,
         instance: InstanceName,
         draining: bool,
-    ) -> Result<Result<(), fleet::UnknownInstance>, Gone> {
+    ) -> Result<Result<(), OrderError>, Gone> {
         self.ask(|reply| Event::Drain(instance, draining, reply))
+            .await
+    }
+
+    /// Sets whether an instance is quarantined.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn quarantine(
+        &self,
+        instance: InstanceName,
+        quarantined: bool,
+    ) -> Result<Result<(), OrderError>, Gone> {
+        self.ask(|reply| Event::Quarantine(instance, quarantined, reply))
             .await
     }
 
@@ -126,7 +196,7 @@ impl Controller {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn terminate(&self, session: SessionId) -> Result<bool, Gone> {
+    pub async fn terminate(&self, session: SessionId) -> Result<Result<bool, NotStored>, Gone> {
         self.ask(|reply| Event::Terminate(session, reply)).await
     }
 
@@ -161,6 +231,38 @@ impl Controller {
     }
 }
 
+/// Waits for the answer to an Acquire; dropped before it came, it tells the task.
+struct Waiting<'a> {
+    answer: Option<oneshot::Receiver<Result<Placed, NotPlaced>>>,
+    cancel: Option<Cancel>,
+    cancels: &'a mpsc::UnboundedSender<Cancel>,
+}
+
+impl Waiting<'_> {
+    async fn answer(mut self) -> Result<Result<Placed, NotPlaced>, Gone> {
+        let answer = match &mut self.answer {
+            Some(answer) => answer.await.map_err(|_| Gone),
+            None => Err(Gone),
+        };
+        self.cancel = None;
+        answer
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.cancel.take() {
+            // First: a task that comes to the Acquire after this word of its end sees that nobody listens.
+            self.answer = None;
+            // A task that has ended has nobody waiting.
+            let _ = self.cancels.send(cancel);
+        }
+    }
+}
+
 /// A full queue makes callers wait, which is what a proxy that asks faster than it can be answered
 /// should do.
 const EVENTS: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -13,5 +13,6 @@ pub mod probes;
 pub mod reach;
 pub mod serve;
 pub mod sessions;
+pub mod store;
 pub mod telemetry;
 pub mod xds;

@@ -1,20 +1,26 @@
 //! Prometheus metrics.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use berth_admission::Reason;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::controller::InstanceStatus;
-use crate::placement::{Counts, EndCause};
+use crate::placement::{Counts, PoolName};
+use crate::store::writer::Progress;
 use crate::xds::ResourceType;
 
 /// What is counted at the edge; the cores count the rest themselves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
+    acquires: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
     refused_resources: Family<TypeLabel, Counter>,
     refused_sessions: Family<ReasonLabel, Counter>,
 }
@@ -30,8 +36,22 @@ pub struct Scrape<'a> {
     pub learning: bool,
     /// Proxies with an open stream.
     pub nodes: usize,
-    /// Sessions that wait for an instance.
-    pub waiting: usize,
+    /// How far the store is.
+    pub store: Progress,
+    /// Nothing can be written to it.
+    pub store_failing: bool,
+    /// Sessions that wait for an instance, by pool.
+    pub waiting: BTreeMap<PoolName, usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabel {
+    pool: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,9 +85,29 @@ struct HealthLabels {
     pool: String,
     health: &'static str,
     draining: &'static str,
+    quarantined: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From a millisecond to 16 s, which is longer than any hold.
+        let times: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        Self {
+            acquires: Family::new_with_constructor(times),
+            refused_resources: Family::default(),
+            refused_sessions: Family::default(),
+        }
+    }
 }
 
 impl Metrics {
+    /// Takes the time from a request for an instance to its answer.
+    pub fn answered(&self, outcome: &'static str, held: Duration) {
+        let label = OutcomeLabel { outcome };
+        let times = self.acquires.get_or_create(&label);
+        times.observe(held.as_secs_f64());
+    }
+
     /// Counts a refused session.
     pub fn refused_session(&self, reason: Reason) {
         let label = ReasonLabel {
@@ -88,6 +128,11 @@ impl Metrics {
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
         let mut registry = Registry::with_prefix("berth");
         registry.register(
+            "acquire_seconds",
+            "From a request for an instance to its answer, by outcome",
+            self.acquires.clone(),
+        );
+        registry.register(
             "sessions_refused",
             "Sessions refused by placement, by reason",
             self.refused_sessions.clone(),
@@ -98,6 +143,21 @@ impl Metrics {
             self.refused_resources.clone(),
         );
         counters(&mut registry, scrape.counts);
+        plain_counters(
+            &mut registry,
+            [
+                (
+                    "store_commits",
+                    "Transactions that the store has made durable",
+                    scrape.store.commits,
+                ),
+                (
+                    "history_dropped",
+                    "Sessions missing from the history, because too many waited for the store",
+                    scrape.store.past_dropped,
+                ),
+            ],
+        );
         gauges(&mut registry, scrape);
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -135,14 +195,11 @@ fn counters(registry: &mut Registry, counts: &Counts) {
             counts.overlaps,
         ),
     ];
-    for (name, help, value) in plain {
-        let counter = Counter::<u64>::default();
-        counter.inc_by(value);
-        registry.register(name, help, counter);
-    }
+    plain_counters(registry, plain);
     let ignored = Family::<KindLabel, Counter>::default();
-    for (kind, value) in [("foreign", counts.foreign), ("late", counts.late)] {
-        ignored.get_or_create(&KindLabel { kind }).inc_by(value);
+    for (kind, value) in &counts.ignored {
+        let kind = kind.label();
+        ignored.get_or_create(&KindLabel { kind }).inc_by(*value);
     }
     registry.register(
         "messages_ignored",
@@ -151,16 +208,21 @@ fn counters(registry: &mut Registry, counts: &Counts) {
     );
     let ended = Family::<CauseLabel, Counter>::default();
     for (cause, value) in &counts.ended {
-        let cause = match cause {
-            EndCause::Berth => "berth",
-            EndCause::Client => "client",
-            EndCause::Instance => "instance",
-            EndCause::NotEstablished => "not_established",
-            EndCause::Unlisted => "unlisted",
-        };
+        let cause = cause.label();
         ended.get_or_create(&CauseLabel { cause }).inc_by(*value);
     }
     registry.register("sessions_ended", "Sessions ended, by cause", ended);
+}
+
+fn plain_counters<const N: usize>(
+    registry: &mut Registry,
+    counters: [(&'static str, &'static str, u64); N],
+) {
+    for (name, help, value) in counters {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
 }
 
 fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
@@ -178,27 +240,31 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
         let labels = HealthLabels {
             pool,
             health: instance.health.as_str(),
-            draining: if instance.view.draining {
-                "true"
-            } else {
-                "false"
-            },
+            draining: truth(instance.view.draining),
+            quarantined: truth(instance.view.quarantined),
         };
         instances.get_or_create(&labels).inc();
     }
     registry.register("leases", "Instances by the state of their lease", leases);
     registry.register("instances", "Instances by health", instances);
+    let waiting = Family::<PoolLabel, Gauge>::default();
+    for (pool, count) in &scrape.waiting {
+        let pool = pool.to_string();
+        let gauge = waiting.get_or_create(&PoolLabel { pool });
+        gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+    }
+    registry.register("sessions_waiting", "Requests held for an instance", waiting);
     let plain = [
-        (
-            "sessions_waiting",
-            "Requests held for an instance",
-            scrape.waiting,
-        ),
         ("xds_nodes", "Proxies with an open stream", scrape.nodes),
         (
             "learning",
             "1 while nothing is granted after a start",
             usize::from(scrape.learning),
+        ),
+        (
+            "store_failing",
+            "1 while nothing can be made durable, and nobody is admitted",
+            usize::from(scrape.store_failing),
         ),
     ];
     for (name, help, value) in plain {
@@ -208,28 +274,36 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
     }
 }
 
+const fn truth(is: bool) -> &'static str {
+    if is { "true" } else { "false" }
+}
+
 #[cfg(test)]
 mod tests {
     use berth_admission::Family;
 
     use super::*;
     use crate::fleet::Health;
-    use crate::placement::InstanceView;
+    use crate::placement::{EndCause, Ignored, InstanceView};
 
     #[test]
     fn the_readme_lists_every_metric() {
         let readme = include_str!("../README.md");
         let metrics = Metrics::default();
+        metrics.answered("granted", Duration::from_millis(3));
         metrics.refused_session(Reason::NoInstance);
         metrics.refused_resources(ResourceType::Cluster);
         let mut counts = Counts::default();
         counts.ended.insert(EndCause::Client, 1);
+        counts.ignored.insert(Ignored::LateSync, 1);
         let instance = InstanceStatus {
             view: InstanceView {
                 name: "web-1".into(),
                 pool: "web".into(),
                 up: true,
+                warm: true,
                 draining: false,
+                quarantined: false,
                 lease: None,
             },
             address: "192.0.2.1:49100".parse().unwrap(),
@@ -241,7 +315,9 @@ mod tests {
             instances: vec![instance],
             learning: false,
             nodes: 0,
-            waiting: 0,
+            store: Progress::default(),
+            store_failing: false,
+            waiting: BTreeMap::from([("web".into(), 1)]),
         });
         let names: Vec<_> = text
             .lines()
@@ -251,7 +327,7 @@ mod tests {
                 _ => name.to_owned(),
             })
             .collect();
-        assert_eq!(names.len(), 15, "{text}");
+        assert_eq!(names.len(), 19, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

@@ -25,7 +25,7 @@ impl Reach {
     /// Takes an event; the node and what it reaches now, if that may have changed.
     pub fn handle(&mut self, event: &NodeEvent) -> Option<(NodeId, HashSet<InstanceName>)> {
         let node = match event {
-            NodeEvent::Connected { node, stream } => {
+            NodeEvent::Connected { node, stream, .. } => {
                 let streams = self.nodes.entry(node.as_str().into()).or_default();
                 streams.push(Stream {
                     id: *stream,
@@ -63,6 +63,11 @@ impl Reach {
         let node = NodeId::from(node.as_str());
         let reached = self.reached(&node);
         Some((node, reached))
+    }
+
+    /// Whether anything is known of a node: it has a stream, or has acknowledged something.
+    pub fn knows(&self, node: &NodeId) -> bool {
+        self.nodes.contains_key(node)
     }
 
     /// How many nodes have a stream open.
@@ -160,6 +165,7 @@ mod tests {
         NodeEvent::Connected {
             node: "edge".to_owned(),
             stream: StreamId(stream),
+            zone: None,
         }
     }
 
@@ -199,6 +205,7 @@ mod tests {
             reach.handle(&NodeEvent::Connected {
                 node: node.clone(),
                 stream,
+                zone: None,
             });
             reach.handle(&NodeEvent::Disconnected { node, stream });
         }

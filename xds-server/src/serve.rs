@@ -1,5 +1,8 @@
 //! `berth serve`: puts the parts together and runs them until it is told to stop.
 
+mod memory;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,20 +13,24 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use tracing::info;
+use tonic::transport::server::{Router, TcpIncoming};
+use tracing::{error, info};
 
 use crate::admin;
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::{Config, WhenControlPlaneAway};
-use crate::controller::{self, Parts};
+use crate::controller::{self, Durability, Ended, Parts};
 use crate::placement::{Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
+use crate::store::LoadError;
 use crate::xds::{
     Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
 };
+
+use memory::Memory;
 
 /// Why the control plane could not run.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +63,15 @@ pub enum ServeError {
     /// The filter's configuration cannot be written as JSON.
     #[error("the filter's configuration: {0}")]
     FilterConfiguration(#[from] serde_json::Error),
+    /// What an earlier process left cannot be used.
+    #[error("{0} (`store.path`)")]
+    Store(#[from] LoadError),
+    /// There is no thread for the store.
+    #[error("cannot start the store's writer: {0}")]
+    Writer(io::Error),
+    /// Nothing can be made durable any more, so nothing can be placed.
+    #[error("the store's writer ended")]
+    WriterGone,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -66,6 +82,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let xds_listener = bind("xds", config.xds).await?;
     let admin_listener = bind("admin", config.admin).await?;
     let clock = Clock::start();
+    let gateway = gateway(&config)?;
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new();
@@ -74,23 +91,33 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .pools
         .iter()
         .map(|pool| (pool.name.clone(), pool.family));
+    let Memory {
+        loaded,
+        term,
+        history,
+        journal,
+        progress,
+        writer,
+    } = Memory::open(&config.store, clock)?;
+    let complete = loaded.leases.is_some();
+    let mut fleet = config.fleet();
+    let mut placement = placement(&config, clock, term);
+    memory::restore(loaded, clock, &mut placement, &mut fleet);
     let (controller, task) = controller::run(Parts {
         clock,
-        fleet: config.fleet(),
+        durability: Durability {
+            journal,
+            progress,
+            complete,
+        },
+        fleet,
         families: families.collect(),
-        gateway: gateway(&config)?,
+        gateway,
         nodes,
-        placement: placement(&config, clock),
+        placement,
         probes: results,
         xds,
     })?;
-    let task = tokio::spawn(task);
-
-    let (stop, stopping) = watch::channel(false);
-    let stopped = |mut stopping: watch::Receiver<bool>| async move {
-        // An error means that the sender is gone, which is a stop too.
-        let _ = stopping.wait_for(|stop| *stop).await;
-    };
     let grpc = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -98,25 +125,48 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .add_service(
             SessionsServer::new(SessionService::new(controller.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
-        )
-        .serve_with_incoming_shutdown(
-            // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.
-            TcpIncoming::from(xds_listener).with_nodelay(Some(true)),
-            stopped(stopping.clone()),
         );
-    let admin = axum::serve(admin_listener, admin::router(controller))
-        .with_graceful_shutdown(stopped(stopping));
+    // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.
+    let xds_listener = TcpIncoming::from(xds_listener).with_nodelay(Some(true));
+    let admin = admin::router(controller, history);
     info!(xds = %config.xds, admin = %config.admin, "ready");
+    let served = serve(
+        (grpc, xds_listener),
+        (admin, admin_listener),
+        tokio::spawn(task),
+    )
+    .await;
+    drop(probes);
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(|| writer.stop()).await {
+        error!(%error, "what the store has not got is lost");
+    }
+    served
+}
+
+async fn serve(
+    (grpc, xds_listener): (Router, TcpIncoming),
+    (admin, admin_listener): (axum::Router, TcpListener),
+    task: JoinHandle<Ended>,
+) -> Result<(), ServeError> {
+    let (stop, stopping) = watch::channel(false);
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop too.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    let grpc = grpc.serve_with_incoming_shutdown(xds_listener, stopped(stopping.clone()));
+    let admin = axum::serve(admin_listener, admin).with_graceful_shutdown(stopped(stopping));
 
     let serving = async { tokio::try_join!(async { Ok(grpc.await?) }, async { Ok(admin.await?) }) };
     tokio::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return outcome.map(|((), ())| ()),
         // It ends after the servers, unless it breaks: then a new process is better than this one.
-        ended = task => return Ok(ended?),
+        ended = task => return match ended? {
+            Ended::Unused => Ok(()),
+            Ended::WriterGone => Err(ServeError::WriterGone),
+        },
         told = told_to_stop() => info!(signal = told?, "stopping; live sessions go on"),
     }
-    drop(probes);
     stop.send_replace(true);
     // Streams of proxies never end by themselves: what is in flight is given a moment, no more.
     match tokio::time::timeout(GRACE, serving).await {
@@ -144,26 +194,30 @@ async fn told_to_stop() -> io::Result<&'static str> {
     })
 }
 
-fn placement(config: &Config, clock: Clock) -> Placement {
+fn placement(config: &Config, clock: Clock, term: u64) -> Placement {
     let tick = config.timing.tick;
     let hold = longest_hold(config);
     let timing = Timing {
+        agent_within: AGENT_WITHIN,
         // A grant that was under way, a tick, and its Sync under way.
         learn_for: tick * 4,
         reserve_for: hold + config.timing.handshake_timeout + tick * 2,
         silent_after: tick * 3,
     };
     let now = clock.now();
-    // Seconds since 1970 grow from one start to the next as long as nobody sets the clock back;
-    // what Syncs report raises the term where somebody has.
-    let mut placement = Placement::new(timing, clock::unix_seconds(), now);
+    let mut placement = Placement::new(timing, term, hash_seed(), now);
     for pool in &config.pools {
-        placement.set_pool(pool.name.clone(), pool.policy.clone());
+        placement.set_pool(now, pool.name.clone(), pool.policy.clone());
         for instance in &pool.instances {
-            placement.add_instance(now, instance.name.clone(), pool.name.clone());
+            placement.add_instance(now, instance.placed(&pool.name));
         }
     }
     placement
+}
+
+/// Another one for each process: nobody outside can know which names share a bucket.
+fn hash_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn gateway(config: &Config) -> Result<Gateway, ServeError> {
@@ -229,6 +283,9 @@ struct ControlPlane {
     hold_ms: u64,
     tick_ms: u64,
 }
+
+/// How long an agent may take to do as it is told before the runtime is restarted.
+const AGENT_WITHIN: Duration = Duration::from_secs(10);
 
 /// A proxy that is gone without a word is noticed after the two together.
 const KEEPALIVE: Duration = Duration::from_secs(30);

@@ -1,6 +1,8 @@
 //! The session service: Acquire and Sync, from the wire to the controller and back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_admission::Reason;
 use berth_proto::session::v1 as proto;
@@ -8,10 +10,10 @@ use proto::acquire_response::Outcome;
 use proto::sessions_server::Sessions;
 use tonic::{Request, Response, Status};
 
-use crate::controller::{Controller, Gone, Placed};
+use crate::controller::{Controller, Gone, NotPlaced, Placed};
 use crate::placement::{
-    Acquire, EndCause, Fence, Grant, Origin, Owner, Refusal, ReportedEnd, ReportedSession, Sync,
-    User,
+    Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
+    ReportedSession, Sync, User,
 };
 
 /// The gRPC service.
@@ -74,23 +76,35 @@ impl From<Gone> for Status {
 }
 
 /// The reason a client is told, and when to come back.
-pub(crate) fn reason(refusal: Refusal) -> (Reason, Option<u32>) {
+pub(crate) fn reason(refusal: NotPlaced) -> (Reason, Option<u32>) {
+    let refusal = match refusal {
+        NotPlaced::NotStored => return (Reason::ControlPlaneAway, Some(STORE_RETRY)),
+        NotPlaced::Refused(refusal) => refusal,
+    };
     match refusal {
         Refusal::Cancelled => (Reason::Cancelled, None),
         Refusal::IdInUse => (Reason::BadRequest, None),
         Refusal::Learning => (Reason::ControlPlaneAway, Some(1)),
-        Refusal::NoInstance { retry_after } => {
-            let seconds = retry_after.as_secs().clamp(1, 3600);
-            (Reason::NoInstance, u32::try_from(seconds).ok())
-        }
+        Refusal::NoInstance { retry_after } => (Reason::NoInstance, seconds(retry_after)),
         Refusal::NoSuchPool => (Reason::NoSuchPool, None),
+        Refusal::QueueFull { retry_after } => (Reason::QueueFull, seconds(retry_after)),
         Refusal::SessionExists => (Reason::SessionExists, None),
         Refusal::Superseded => (Reason::Superseded, None),
         Refusal::Terminated => (Reason::Cancelled, None),
+        Refusal::TooManyOfTenant { retry_after } | Refusal::TooManyOfUser { retry_after } => {
+            (Reason::TooManySessions, seconds(retry_after))
+        }
     }
 }
 
-fn refused(refusal: Refusal) -> proto::Refusal {
+/// For `Retry-After`, which knows whole seconds (RFC 9110 §10.2.3): who comes back earlier than said
+/// comes in vain.
+fn seconds(retry_after: Duration) -> Option<u32> {
+    let seconds = retry_after.as_millis().div_ceil(1000).clamp(1, 3600);
+    u32::try_from(seconds).ok()
+}
+
+fn refused(refusal: NotPlaced) -> proto::Refusal {
     let (reason, retry_after) = reason(refusal);
     proto::Refusal {
         reason: reason.label().to_owned(),
@@ -119,7 +133,30 @@ fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
         pool: bounded(request.pool, "pool")?.into(),
         owner: owner(request.owner)?,
         client_address: bounded(request.client_address, "client_address")?.into(),
+        priority: priority(request.priority)?,
+        labels: labels(request.labels)?,
     })
+}
+
+fn priority(priority: u32) -> Result<Priority, Status> {
+    match u8::try_from(priority) {
+        Ok(priority) if priority <= MAX_PRIORITY => Ok(Priority(priority)),
+        _ => {
+            let message = format!("priority is not from 0 to {MAX_PRIORITY}");
+            Err(Status::invalid_argument(message))
+        }
+    }
+}
+
+fn labels(labels: BTreeMap<String, String>) -> Result<Labels, Status> {
+    if labels.len() > MAX_LABELS {
+        let message = format!("labels has more than {MAX_LABELS} entries");
+        return Err(Status::invalid_argument(message));
+    }
+    labels
+        .into_iter()
+        .map(|(name, value)| Ok((bounded(name, "labels")?, bounded(value, "labels")?)))
+        .collect()
 }
 
 fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
@@ -209,5 +246,74 @@ fn bounded(text: String, field: &str) -> Result<String, Status> {
     Ok(text)
 }
 
+/// In seconds: a disk that has no room or does not answer is seldom well again at once.
+const STORE_RETRY: u32 = 5;
+
 /// No id, name or address that a filter sends is longer; what is kept per session stays small.
 const MAX_TEXT: usize = 1024;
+/// As many as admission lets a client ask for.
+const MAX_LABELS: usize = 16;
+/// The greatest that admission lets a token say.
+const MAX_PRIORITY: u8 = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_reason_and_says_when_to_come_back() {
+        let retry_after = Duration::from_millis(1_001);
+        for (refusal, expected) in [
+            (Refusal::Cancelled, (Reason::Cancelled, None)),
+            (Refusal::IdInUse, (Reason::BadRequest, None)),
+            (Refusal::Learning, (Reason::ControlPlaneAway, Some(1))),
+            (
+                Refusal::NoInstance { retry_after },
+                (Reason::NoInstance, Some(2)),
+            ),
+            (Refusal::NoSuchPool, (Reason::NoSuchPool, None)),
+            (
+                Refusal::QueueFull { retry_after },
+                (Reason::QueueFull, Some(2)),
+            ),
+            (Refusal::SessionExists, (Reason::SessionExists, None)),
+            (Refusal::Superseded, (Reason::Superseded, None)),
+            (Refusal::Terminated, (Reason::Cancelled, None)),
+            (
+                Refusal::TooManyOfTenant { retry_after },
+                (Reason::TooManySessions, Some(2)),
+            ),
+            (
+                Refusal::TooManyOfUser { retry_after },
+                (Reason::TooManySessions, Some(2)),
+            ),
+        ] {
+            assert_eq!(reason(refusal.into()), expected, "{refusal:?}");
+        }
+        let not_stored = (Reason::ControlPlaneAway, Some(5));
+        assert_eq!(reason(NotPlaced::NotStored), not_stored);
+        for (millis, expected) in [(0, 1), (1_000, 1), (u64::MAX, 3_600)] {
+            let said = seconds(Duration::from_millis(millis));
+            assert_eq!(said, Some(expected), "{millis}");
+        }
+    }
+
+    #[test]
+    fn what_no_filter_says_is_refused() {
+        let pairs = |count: usize, length: usize| {
+            let names = (0..count).map(|n| (n.to_string(), "v".repeat(length)));
+            labels(names.collect())
+        };
+        assert_eq!(priority(9).unwrap(), Priority(9));
+        assert_eq!(pairs(16, 1024).unwrap().iter().count(), 16);
+        for refused in [
+            priority(10).map(|_| ()),
+            priority(256).map(|_| ()),
+            pairs(17, 1).map(|_| ()),
+            pairs(1, 1025).map(|_| ()),
+        ] {
+            let status = refused.unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+        }
+    }
+}

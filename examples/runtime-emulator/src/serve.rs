@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_client::Family;
+use futures_util::FutureExt as _;
 use hyper::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -128,6 +129,10 @@ async fn pass_faults(socket: &Socket, shared: &Shared) -> Result<(), NotAdmitted
             Fault::FailFirstConnects(_) if shared.take_failure() => return Err(NotAdmitted::Reset),
             Fault::GoSilent => {
                 let _ = faults.changed().await;
+                // What arrived meanwhile counts first: a client that has gone is not there to be served.
+                if socket.departed().now_or_never().is_some() {
+                    return Err(NotAdmitted::Reset);
+                }
             }
             Fault::HangBeforeUpgrade => tokio::select! {
                 biased;

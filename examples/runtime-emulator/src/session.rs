@@ -93,7 +93,7 @@ impl Session {
             let silent = *self.fault.borrow_and_update() == Fault::GoSilent;
             let next = tokio::select! {
                 event = incoming(&mut self.socket, &mut self.unflushed), if !silent => self.on_event(event),
-                Some(order) = self.orders.recv() => self.on_order(order, silent),
+                Some(order) = self.orders.recv() => self.on_order(order),
                 () = self.heartbeat.tick(), if !silent => self.send(Message::text(HEARTBEAT)),
                 () = until(self.introduction_deadline), if !silent => ControlFlow::Break(How::PeerRemoved),
                 _ = self.fault.changed() => ControlFlow::Continue(()),
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    fn on_order(&mut self, order: Order, silent: bool) -> ControlFlow<How> {
+    fn on_order(&mut self, order: Order) -> ControlFlow<How> {
         match order {
             Order::Send(message) => self.send(message),
             Order::Close { code, reason } => ControlFlow::Break(How::Close { code, reason }),
@@ -146,6 +146,8 @@ impl Session {
             Order::Evict => ControlFlow::Break(How::Evicted),
             Order::Glance(seen) => {
                 self.glancing = Some(seen);
+                // As of now: whoever asks may have learnt before this session that the fault was lifted.
+                let silent = *self.fault.borrow() == Fault::GoSilent;
                 if !silent {
                     self.glance()?;
                 }

@@ -28,7 +28,9 @@ pub(crate) fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
             ],
             "default_pools": {"web": "w"},
             "pools_claim": "p",
-            "tenant_claim": "t"
+            "tenant_claim": "t",
+            "priority_claim": "u",
+            "labels": [{"label": "l", "query_parameter": "l"}]
         }"#,
     )?;
     Ok(Policy::compile(config)?)
@@ -60,6 +62,7 @@ pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
         authorization: token.as_deref().map(str::as_bytes).or(authorization),
         sec_websocket_protocol: protocols,
         resume_key,
+        labels: &[],
     };
 
     for answer in [
@@ -84,6 +87,13 @@ pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
             assert!(!owner.tenant.contains(char::is_control));
             assert!(owner.resume_key.len() <= 128);
             assert!(owner.resume_key.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(admission.priority <= 9);
+            assert!(
+                admission
+                    .labels
+                    .iter()
+                    .all(|(_, value)| (1..=63).contains(&value.len()))
+            );
             assert!(admission.upstream.path.len() <= request.path.len());
             assert!(serde_json::from_str::<serde_json::Value>(&admitted_body(&admission)).is_ok());
             "admitted"

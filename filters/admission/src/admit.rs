@@ -1,5 +1,6 @@
 use crate::credential::{self, Agreed};
 use crate::jwt::{Claims, Token};
+use crate::label::Asked;
 use crate::path::Target;
 use crate::subprotocol::Offer;
 use crate::{
@@ -33,7 +34,11 @@ fn decide(
     if request.method != b"GET" {
         return Err(Reason::MethodNotAllowed);
     }
-    let path = target.edit_query(policy.query_parameter());
+    let mut labels = Asked::of(policy.labels());
+    let path = target.edit_query(policy.query_parameter(), &mut labels);
+    for (name, value) in request.labels {
+        labels.header(name, value);
+    }
     let offer = request
         .sec_websocket_protocol
         .map_or_else(Offer::nothing, Offer::parse);
@@ -41,6 +46,7 @@ fn decide(
     let mut resume_key = path.resume_key;
     resume_key.add(request.resume_key.unwrap_or_default().into());
     let resume_key = credential::resume_key(resume_key)?;
+    let labels = labels.agreed()?;
 
     let token = match credential::bearer(request.authorization.unwrap_or_default())
         .and(path.token)
@@ -63,6 +69,10 @@ fn decide(
         .map_or(Ok(None), |claim| claims.name(claim))?
         .unwrap_or_default()
         .to_owned();
+    let priority = policy
+        .priority_claim()
+        .map_or(Ok(None), |claim| claims.priority(claim))?
+        .unwrap_or_default();
     let pool = choose_pool(policy, &target, &claims)?.to_owned();
 
     Ok(Admission {
@@ -75,6 +85,8 @@ fn decide(
             tenant,
             resume_key,
         },
+        priority,
+        labels,
         expires_at: Some(expires_at),
         upstream: UpstreamEdits {
             path: path.upstream,

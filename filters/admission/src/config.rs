@@ -26,6 +26,27 @@ pub struct PolicyConfig {
     /// The claim that names the user's tenant (a string).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_claim: Option<String>,
+    /// The claim that says how urgent the user's sessions are: a whole number from 0, which it is
+    /// without the claim, to 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_claim: Option<String>,
+    /// What a client may ask for in an instance; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelConfig>,
+}
+
+/// One label that a client may ask for, and where it does.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelConfig {
+    /// The label's name, as instances have it: 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`.
+    pub label: String,
+    /// The query parameter that holds the value asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_parameter: Option<String>,
+    /// The header that does, in lower case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
 }
 
 /// One party whose tokens are accepted.

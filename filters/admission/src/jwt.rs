@@ -132,6 +132,20 @@ impl Claims {
         Ok(self.0.texts(claim)?)
     }
 
+    /// A claim that says how urgent something is: a whole number up to [`MAX_PRIORITY`]. Not
+    /// clamped: an issuer that says more means something that is not understood here.
+    pub(crate) fn priority(&self, claim: &str) -> Result<Option<u8>, Reason> {
+        let Some(value) = self.0.get(claim) else {
+            return Ok(None);
+        };
+        value
+            .as_u64()
+            .and_then(|priority| u8::try_from(priority).ok())
+            .filter(|priority| *priority <= MAX_PRIORITY)
+            .ok_or(Reason::MalformedToken)
+            .map(Some)
+    }
+
     /// A NumericDate (RFC 7519 §2), rounded up to the next whole second, which for whole seconds of
     /// `now` changes neither whether it has passed nor whether it has come. Clamped to `u64`.
     fn numeric_date(&self, claim: &str) -> Result<Option<u64>, Reason> {
@@ -184,3 +198,5 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 const MAX_KEYS_TRIED: usize = 4;
 /// Of a subject or a tenant.
 const MAX_NAME_BYTES: usize = 256;
+/// Of a priority claim.
+const MAX_PRIORITY: u8 = 9;

@@ -11,6 +11,7 @@ mod credential;
 mod json;
 mod jwk;
 mod jwt;
+mod label;
 mod path;
 mod policy;
 mod reason;
@@ -22,7 +23,9 @@ mod tests;
 mod verdict;
 
 pub use admit::admit;
-pub use config::{DefaultPools, Family, IssuerConfig, PolicyConfig, PoolConfig, UnknownFamily};
+pub use config::{
+    DefaultPools, Family, IssuerConfig, LabelConfig, PolicyConfig, PoolConfig, UnknownFamily,
+};
 pub use jwk::KeyProblem;
 pub use policy::{Policy, PolicyError, PolicyProblem};
 pub use reason::Reason;

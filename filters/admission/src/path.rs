@@ -4,6 +4,7 @@ use percent_encoding::percent_decode;
 
 use crate::Family;
 use crate::credential::{Agreed, RESUME_KEY_PARAMETER};
+use crate::label::Asked;
 
 /// What a request's `:path` asks for.
 pub(crate) struct Target<'a> {
@@ -37,8 +38,12 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Takes what is ours out of the query.
-    pub(crate) fn edit_query(&self, token_parameter: &str) -> EditedPath<'a> {
+    /// Takes what is ours out of the query. Labels that are asked for are no secret, and stay.
+    pub(crate) fn edit_query(
+        &self,
+        token_parameter: &str,
+        labels: &mut Asked<'_, 'a>,
+    ) -> EditedPath<'a> {
         let mut edited = EditedPath {
             token: Agreed::Nothing,
             resume_key: Agreed::Nothing,
@@ -62,6 +67,7 @@ impl<'a> Target<'a> {
             } else if *name == *RESUME_KEY_PARAMETER.as_bytes() {
                 edited.resume_key.add(percent_decode(value).into());
             } else {
+                labels.parameter(&name, value);
                 edited.upstream.push(separator);
                 edited.upstream.extend_from_slice(parameter);
                 separator = b'&';

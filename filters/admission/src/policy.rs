@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::config::{DefaultPools, Family, IssuerConfig, PolicyConfig, PoolConfig};
 use crate::credential::RESUME_KEY_PARAMETER;
 use crate::jwk::{Key, KeyProblem};
+use crate::label::{Label, MAX_LABELS, compile_labels};
 
 /// A policy that is known to make sense.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Policy {
     default_pools: DefaultPools,
     pools_claim: Option<String>,
     tenant_claim: Option<String>,
+    priority_claim: Option<String>,
+    labels: Vec<Label>,
     ignored_keys: Vec<PolicyError>,
 }
 
@@ -34,6 +37,8 @@ impl Policy {
             default_pools,
             pools_claim,
             tenant_claim,
+            priority_claim,
+            labels,
         } = config;
         check_query_parameter(&query_parameter)?;
         let pools = compile_pools(pools)?;
@@ -41,11 +46,13 @@ impl Policy {
         for (name, claim) in [
             ("pools_claim", &pools_claim),
             ("tenant_claim", &tenant_claim),
+            ("priority_claim", &priority_claim),
         ] {
             if claim.as_deref() == Some("") {
                 return Err(PolicyError::new(name, PolicyProblem::Empty));
             }
         }
+        let labels = compile_labels(labels, &query_parameter)?;
         let mut ignored_keys = Vec::new();
         let issuers = compile_issuers(issuers, &mut ignored_keys)?;
         Ok(Self {
@@ -55,6 +62,8 @@ impl Policy {
             default_pools,
             pools_claim,
             tenant_claim,
+            priority_claim,
+            labels,
             ignored_keys,
         })
     }
@@ -62,6 +71,12 @@ impl Policy {
     /// The keys of the issuers' sets that are not used, and why: worth a warning to the operator.
     pub fn ignored_keys(&self) -> &[PolicyError] {
         &self.ignored_keys
+    }
+
+    /// The headers in which labels are asked for, in lower case: what goes into
+    /// [`Request::labels`](crate::Request::labels).
+    pub fn label_headers(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().filter_map(|label| label.header())
     }
 
     pub(crate) fn issuer(&self, name: &str) -> Option<&Issuer> {
@@ -78,6 +93,14 @@ impl Policy {
 
     pub(crate) fn tenant_claim(&self) -> Option<&str> {
         self.tenant_claim.as_deref()
+    }
+
+    pub(crate) fn priority_claim(&self) -> Option<&str> {
+        self.priority_claim.as_deref()
+    }
+
+    pub(crate) fn labels(&self) -> &[Label] {
+        &self.labels
     }
 
     /// The pool of this name, if it serves this family.
@@ -117,7 +140,7 @@ pub struct PolicyError {
 }
 
 impl PolicyError {
-    fn new(field: impl Into<String>, problem: PolicyProblem) -> Self {
+    pub(crate) fn new(field: impl Into<String>, problem: PolicyProblem) -> Self {
         Self {
             field: field.into(),
             problem,
@@ -137,9 +160,17 @@ pub enum PolicyProblem {
     /// Nothing where something has to be.
     #[error("must not be empty")]
     Empty,
+    /// A header's name is not one, or is taken.
+    #[error(
+        "must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header that the handshake or Berth reads"
+    )]
+    Header,
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyProblem),
+    /// A label's name has characters that it may not have.
+    #[error("`{0}` is not 1 to 63 of a-z, 0-9, `-`, `.` and `_`")]
+    LabelName(String),
     /// The key set is not one.
     #[error("must be a JWK Set: an object with an array `keys` (RFC 7517 §5)")]
     NotAKeySet,
@@ -154,20 +185,21 @@ pub enum PolicyProblem {
     /// A pool's name would not do as a path segment.
     #[error("`{0}` is not 1 to 63 of a-z, 0-9 and -")]
     PoolName(String),
+    /// A label that no client could ask for.
+    #[error("needs a `query_parameter`, a `header` or both")]
+    NoPlace,
     /// A query parameter's name would need encoding, or is taken.
     #[error(
         "must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, and not `{RESUME_KEY_PARAMETER}`"
     )]
     QueryParameter,
+    /// More than a request should have to be searched for.
+    #[error("must have at most {MAX_LABELS} entries")]
+    TooManyLabels,
 }
 
 fn check_query_parameter(name: &str) -> Result<(), PolicyError> {
-    let unreserved =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let fits = (1..=64).contains(&name.len())
-        && name.bytes().all(unreserved)
-        && name != RESUME_KEY_PARAMETER;
-    if fits {
+    if is_query_parameter(name) {
         Ok(())
     } else {
         Err(PolicyError::new(
@@ -175,6 +207,13 @@ fn check_query_parameter(name: &str) -> Result<(), PolicyError> {
             PolicyProblem::QueryParameter,
         ))
     }
+}
+
+/// Whether a parameter of this name can be found by comparing, and is not the resume key's.
+pub(crate) fn is_query_parameter(name: &str) -> bool {
+    let unreserved =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    (1..=64).contains(&name.len()) && name.bytes().all(unreserved) && name != RESUME_KEY_PARAMETER
 }
 
 fn compile_pools(configs: Vec<PoolConfig>) -> Result<BTreeMap<String, Family>, PolicyError> {

@@ -6,7 +6,8 @@ use std::fmt;
 /// and its status.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
-    /// The resume key is too long, has other characters than it may have, or comes in two versions.
+    /// The resume key or a label is too long, has other characters than it may have, or comes in two
+    /// versions.
     BadRequest,
     /// The token's signature is not its issuer's.
     BadSignature,
@@ -38,6 +39,8 @@ pub enum Reason {
     NotFound,
     /// The token does not permit this pool.
     PoolForbidden,
+    /// So many requests wait for an instance that this one may not.
+    QueueFull,
     /// The client did not finish its request in time.
     RequestTimeout,
     /// The policy gives a user one session, and there is one.
@@ -48,8 +51,10 @@ pub enum Reason {
     TokenExpired,
     /// The token's `nbf` has not come.
     TokenNotYetValid,
-    /// Over a rate or a cap.
+    /// Over a rate or a cap of the proxy's.
     TooMany,
+    /// The user or the tenant has as many sessions as they may.
+    TooManySessions,
     /// The issuer has no key that the token could have been signed with.
     UnknownKey,
     /// The token's algorithm, or a `crit` extension of it, is not one that is checked here.
@@ -81,9 +86,11 @@ impl Reason {
         Self::SessionExists,
         Self::Superseded,
         Self::TooMany,
+        Self::TooManySessions,
         Self::HeadersTooLarge,
         Self::Internal,
         Self::NoInstance,
+        Self::QueueFull,
         Self::ControlPlaneAway,
         Self::InstanceLost,
         Self::InstanceUnreachable,
@@ -120,9 +127,11 @@ impl Reason {
             Self::SessionExists => "session_exists",
             Self::Superseded => "superseded",
             Self::TooMany => "too_many",
+            Self::TooManySessions => "too_many_sessions",
             Self::HeadersTooLarge => "headers_too_large",
             Self::Internal => "internal",
             Self::NoInstance => "no_instance",
+            Self::QueueFull => "queue_full",
             Self::ControlPlaneAway => "control_plane_away",
             Self::InstanceLost => "instance_lost",
             Self::InstanceUnreachable => "instance_unreachable",
@@ -149,10 +158,11 @@ impl Reason {
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
             Self::SessionExists | Self::Superseded => 409,
-            Self::TooMany => 429,
+            Self::TooMany | Self::TooManySessions => 429,
             Self::HeadersTooLarge => 431,
             Self::Internal => 500,
             Self::NoInstance
+            | Self::QueueFull
             | Self::ControlPlaneAway
             | Self::InstanceLost
             | Self::InstanceUnreachable
@@ -164,7 +174,7 @@ impl Reason {
     /// One sentence for the person who reads the answer.
     pub const fn message(self) -> &'static str {
         match self {
-            Self::BadRequest => "The resume key is not one that can be used.",
+            Self::BadRequest => "The resume key, or a label that is asked for, cannot be used.",
             Self::NoToken => "The request carries no token.",
             Self::MalformedToken => "The token cannot be read.",
             Self::UnsupportedAlgorithm => "The token is signed in a way that is not accepted here.",
@@ -182,9 +192,11 @@ impl Reason {
             Self::SessionExists => "This user already has a session.",
             Self::Superseded => "A newer request of the same user took this one's place.",
             Self::TooMany => "There are too many requests.",
+            Self::TooManySessions => "This user or tenant has as many sessions as it may.",
             Self::HeadersTooLarge => "The request's headers are too large.",
             Self::Internal => "The proxy failed to handle the request.",
             Self::NoInstance => "No instance is free.",
+            Self::QueueFull => "Too many requests wait for an instance.",
             Self::ControlPlaneAway => "Sessions cannot be placed at the moment.",
             Self::InstanceLost => "The instance was lost while the session was set up.",
             Self::InstanceUnreachable => "The instance could not be reached.",

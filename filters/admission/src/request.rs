@@ -17,6 +17,9 @@ pub struct Request<'a> {
     pub sec_websocket_protocol: Option<&'a [u8]>,
     /// The `berth-resume-key` header.
     pub resume_key: Option<&'a [u8]>,
+    /// The headers that [`Policy::label_headers`](crate::Policy::label_headers) names, as far as
+    /// they came: name, in lower case, and value.
+    pub labels: &'a [(&'a str, &'a [u8])],
 }
 
 /// Says which parts are there; any value but the method and the path before its query may hold a
@@ -38,6 +41,7 @@ impl fmt::Debug for Request<'_> {
                 &self.sec_websocket_protocol.is_some(),
             )
             .field("resume_key", &self.resume_key.is_some())
+            .field("labels", &self.labels.len())
             .finish()
     }
 }

@@ -24,6 +24,11 @@ pub struct Admission {
     pub pool: String,
     /// Whose the session is.
     pub owner: Owner,
+    /// How urgent it is, from 0 to 9; the greater goes first.
+    pub priority: u8,
+    /// What the instance has to have: names of the policy's labels, each at most once, and values of
+    /// 1 to 63 of `A-Z`, `a-z`, `0-9`, `-`, `.` and `_`.
+    pub labels: Vec<(String, String)>,
     /// When the token is no longer accepted, the issuer's clock skew included; saturates.
     pub expires_at: Option<UnixSeconds>,
     /// How the request changes before it goes to the instance.

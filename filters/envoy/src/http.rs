@@ -64,6 +64,15 @@ impl<H: Host> Http<H> {
         let (method, path) = (find(":method"), find(":path"));
         let (upgrade, authorization) = (find("upgrade"), find("authorization"));
         let (protocol, resume_key) = (find("sec-websocket-protocol"), find("berth-resume-key"));
+        let labels: Vec<(&str, Vec<u8>)> = plugin
+            .policy
+            .label_headers()
+            .filter_map(|name| Some((name, find(name)?)))
+            .collect();
+        let labels: Vec<(&str, &[u8])> = labels
+            .iter()
+            .map(|(name, value)| (*name, value.as_slice()))
+            .collect();
         let request = Request {
             method: method.as_deref().unwrap_or_default(),
             path: path.as_deref().unwrap_or_default(),
@@ -71,6 +80,7 @@ impl<H: Host> Http<H> {
             authorization: authorization.as_deref(),
             sec_websocket_protocol: protocol.as_deref(),
             resume_key: resume_key.as_deref(),
+            labels: &labels,
         };
         let verdict = admit(
             &plugin.policy,
@@ -142,6 +152,8 @@ impl<H: Host> Http<H> {
                 pool: admission.pool,
                 owner: admission.owner,
                 client_address: self.client_address(),
+                priority: admission.priority,
+                labels: admission.labels,
             },
             purpose,
             when_away: plugin.control_plane.when_away,

@@ -42,6 +42,10 @@ pub(crate) struct Session {
     pub(crate) owner: Owner,
     /// Without the port; empty if the proxy does not know it.
     pub(crate) client_address: String,
+    /// From 0 to 9; the greater goes first.
+    pub(crate) priority: u8,
+    /// What the instance has to have: names and values.
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 /// What an admitted request wants.

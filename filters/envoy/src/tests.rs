@@ -58,7 +58,7 @@ fn signed(algorithm: &str, key: &str, signature: &[u8]) -> String {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = part(json!({"alg": algorithm, "kid": key}));
     let claims = part(json!({
-        "iss": "https://idp.example", "sub": "alice", "exp": 1_800_000_000,
+        "iss": "https://idp.example", "sub": "alice", "exp": 1_800_000_000, "priority": 7,
     }));
     format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(signature))
 }

@@ -22,6 +22,8 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
         owner: Some(owner(&session.owner)),
         client_address: session.client_address.clone(),
         check_only: acquire.check_only,
+        priority: session.priority.into(),
+        labels: session.labels.iter().cloned().collect(),
     }
     .encode_to_vec()
 }

@@ -216,6 +216,9 @@ pub const REFUSALS: &[Refusal] = &[
     quiet("another method", WEB.method("POST"), 405, "method_not_allowed"),
     quiet("a resume key with a space in it", WEB.path("/web/sign_in?berth_resume_key=a%20b"), 400, "bad_request"),
     quiet("two resume keys", WEB.path("/web/sign_in?berth_resume_key=a").headers(&[("berth-resume-key", "b")]), 400, "bad_request"),
+    quiet("a region that is no name", WEB.path("/web/sign_in?region=e%2Fu"), 400, "bad_request"),
+    quiet("two regions", WEB.path("/web/sign_in?region=eu").headers(&[("x-region", "us")]), 400, "bad_request"),
+    quiet("an urgency beyond what there is", WEB.with(|token| token.claim("priority", 10)), 401, "malformed_token"),
 
     // As things stand.
     when(Situation::Full, "a web client that comes too late", WEB, 503, "no_instance"),
@@ -247,6 +250,11 @@ mod tests {
         ),
         ("internal", "takes a proxy that has no filter it could use"),
         ("too_many", "there are no limits on rates yet"),
+        (
+            "too_many_sessions",
+            "takes other sessions of the same user or tenant",
+        ),
+        ("queue_full", "takes others who wait"),
     ];
 
     #[test]

@@ -26,6 +26,7 @@ pub struct WorldBuilder {
     emulator: Box<dyn Fn(EmulatorConfig) -> EmulatorConfig + Send>,
     envoys: u16,
     joined_envoys: u16,
+    zone: Option<String>,
     bootstrap: Option<String>,
     envoy_workers: u16,
     envoy_log_level: String,
@@ -37,6 +38,7 @@ pub struct WorldBuilder {
     when_away: WhenAway,
     tick: Duration,
     handshake_timeout: Duration,
+    forgetful: bool,
     folder: Option<PathBuf>,
 }
 
@@ -47,6 +49,7 @@ impl Default for WorldBuilder {
             emulator: Box::new(std::convert::identity),
             envoys: 1,
             joined_envoys: 0,
+            zone: None,
             bootstrap: None,
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
@@ -58,6 +61,7 @@ impl Default for WorldBuilder {
             when_away: WhenAway::Wait,
             tick: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
+            forgetful: false,
             folder: None,
         }
     }
@@ -111,6 +115,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn joined_envoys(mut self, count: u16) -> Self {
         self.joined_envoys = count;
+        self
+    }
+
+    /// Where the Envoys are that start from the control plane's bootstrap.
+    #[must_use]
+    pub fn zone(mut self, zone: &str) -> Self {
+        self.zone = Some(zone.to_owned());
         self
     }
 
@@ -168,6 +179,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
+        self
+    }
+
+    /// Gives the control plane no store: one that is started again has to learn what is live.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.forgetful = true;
         self
     }
 
@@ -233,7 +251,12 @@ impl WorldBuilder {
         for spec in &specs {
             let bootstrap = match &self.bootstrap {
                 Some(template) => fill(template, spec),
-                None => control_plane.bootstrap(&spec.name, spec.admin_port).await?,
+                None => {
+                    let zone = self.zone.as_deref();
+                    control_plane
+                        .bootstrap(&spec.name, spec.admin_port, zone)
+                        .await?
+                }
             };
             write(&spec.bootstrap, &bootstrap)?;
         }
@@ -292,6 +315,7 @@ impl WorldBuilder {
             pools,
             tick: self.tick,
             handshake_timeout: self.handshake_timeout,
+            forgetful: self.forgetful,
         };
         let config = folder.join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;

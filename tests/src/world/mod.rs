@@ -160,6 +160,11 @@ impl World {
         self.scratch.path()
     }
 
+    /// Keeps its folder and shows its logs when it ends, as after a panic.
+    pub fn keep(&self) {
+        self.scratch.keep();
+    }
+
     /// Waits until every instance is up, every Envoy knows it, and a client of every pool would be admitted.
     ///
     /// # Errors

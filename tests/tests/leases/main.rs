@@ -2,11 +2,15 @@
 #![cfg(test)]
 
 mod away;
+mod choice;
 mod cleanup;
 mod crowd;
+mod limits;
 mod operator;
 mod pending;
 mod probes;
+mod queue;
+mod restart;
 mod resume;
 mod silence;
 mod vanished;

@@ -151,6 +151,7 @@ async fn while_the_control_plane_is_learning() {
             pool.hold(Duration::from_secs(12))
         })
         .tick(Duration::from_secs(2))
+        .forgetful()
         .start()
         .await
         .unwrap();

@@ -39,6 +39,7 @@ impl Vm {
             owner: Some(owner(subject)),
             client_address: "192.0.2.1".to_owned(),
             check_only: false,
+            ..AcquireRequest::default()
         };
         let answer = self.calls.clone().acquire(request).await.unwrap();
         match answer.into_inner().outcome.unwrap() {

@@ -1,14 +1,12 @@
-//! The commands that ask a running control plane, over its admin API.
+//! How the commands that need a running control plane ask it.
 
 use std::time::Duration;
 
-use berth_admission::Family;
-use clap::{Args, Subcommand};
+use clap::Args;
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::table::table;
 use crate::causes::Causes;
 
 /// Why the admin API did not do it.
@@ -34,7 +32,7 @@ pub(super) enum AdminError {
 }
 
 #[derive(Debug, Args)]
-struct AdminApi {
+pub(super) struct AdminApi {
     /// Print what the API answers, as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -50,109 +48,31 @@ struct AdminApi {
     admin: Url,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  berth instances                      all of them, with their leases
-  berth instances --json               the same for programs
-  berth instances drain gpu-1          give gpu-1 to nobody new; its session goes on, and may resume
-  berth instances undrain gpu-1        call that off")]
-pub(super) struct InstancesCommand {
-    #[command(flatten)]
-    api: AdminApi,
-    #[command(subcommand)]
-    action: Option<InstancesAction>,
-}
-
-#[derive(Debug, Subcommand)]
-enum InstancesAction {
-    /// List them; also what happens without a word
-    List,
-    /// Give an instance to nobody new
-    Drain {
-        /// The instance's name
-        name: String,
-    },
-    /// Call draining off
-    Undrain {
-        /// The instance's name
-        name: String,
-    },
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  berth sessions                       all of them
-  berth sessions --json                the same for programs
-  berth sessions terminate ID          close a session; its instance is free after that")]
-pub(super) struct SessionsCommand {
-    #[command(flatten)]
-    api: AdminApi,
-    #[command(subcommand)]
-    action: Option<SessionsAction>,
-}
-
-#[derive(Debug, Subcommand)]
-enum SessionsAction {
-    /// List them; also what happens without a word
-    List,
-    /// Close a session
-    Terminate {
-        /// The session's id
-        id: String,
-    },
-}
-
-impl InstancesCommand {
-    pub(super) async fn execute(self) -> Result<String, AdminError> {
-        let (name, verb, outcome) = match &self.action {
-            None | Some(InstancesAction::List) => {
-                return self.api.list("instances", instances_table).await;
-            }
-            Some(InstancesAction::Drain { name }) => {
-                (name, "drain", "is draining: it is given to nobody new")
-            }
-            Some(InstancesAction::Undrain { name }) => (name, "undrain", "is not draining"),
-        };
-        self.api.post("instances", name, verb, outcome).await
-    }
-}
-
-impl SessionsCommand {
-    pub(super) async fn execute(self) -> Result<String, AdminError> {
-        match &self.action {
-            None | Some(SessionsAction::List) => self.api.list("sessions", sessions_table).await,
-            Some(SessionsAction::Terminate { id }) => {
-                let outcome = "is being closed";
-                self.api.post("sessions", id, "terminate", outcome).await
-            }
-        }
-    }
-}
-
 impl AdminApi {
-    async fn list<T: DeserializeOwned>(
+    /// What a GET answers: as it came, or as text.
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
-        what: &str,
-        show: fn(Vec<T>) -> String,
+        path: &[&str],
+        query: &[(&str, String)],
+        show: fn(T) -> String,
     ) -> Result<String, AdminError> {
-        let answer = self.request(Method::GET, &["v1", what]).await?;
+        let answer = self.request(Method::GET, path, query).await?;
         if self.json {
             return answer.json();
         }
         answer.parse().map(show)
     }
 
-    async fn post(
+    /// Orders `verb` for one of `what`.
+    pub(super) async fn post(
         &self,
         what: &str,
         name: &str,
         verb: &str,
         outcome: &str,
     ) -> Result<String, AdminError> {
-        let path = ["v1", what, name, verb];
-        let answer = self.request(Method::POST, &path).await?;
+        let path = [what, name, verb];
+        let answer = self.request(Method::POST, &path, &[]).await?;
         if self.json {
             return answer.json();
         }
@@ -160,10 +80,26 @@ impl AdminApi {
     }
 
     /// Sends a request, and returns an answer that is a success.
-    async fn request(&self, method: Method, path: &[&str]) -> Result<Answer, AdminError> {
+    async fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Answer, AdminError> {
+        let not_found = |message| AdminError::NotFound {
+            message,
+            list: format!("berth {}", path.first().unwrap_or(&"--help")),
+        };
+        // In a path these are no names, and cannot be written as if they were (WHATWG URL, "double-dot segment").
+        if let Some(name) = path.iter().find(|name| ["", ".", ".."].contains(name)) {
+            return Err(not_found(format!("nothing is called `{name}`")));
+        }
         let mut url = self.admin.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         let unreachable = |error: reqwest::Error| AdminError::Unreachable {
             url: self.admin.clone(),
@@ -181,16 +117,13 @@ impl AdminApi {
             return Ok(answer);
         }
         let Problem { error: message } = answer.parse()?;
-        Err(match path {
-            [_, what, ..] if status == StatusCode::NOT_FOUND => AdminError::NotFound {
-                message,
-                list: format!("berth {what}"),
-            },
-            _ => AdminError::Refused {
-                url: answer.url,
-                status,
-                message,
-            },
+        if status == StatusCode::NOT_FOUND {
+            return Err(not_found(message));
+        }
+        Err(AdminError::Refused {
+            url: answer.url,
+            status,
+            message,
         })
     }
 }
@@ -222,98 +155,8 @@ struct Problem {
     error: String,
 }
 
-#[derive(Deserialize)]
-struct Instance {
-    name: String,
-    pool: String,
-    family: Family,
-    address: String,
-    health: String,
-    draining: bool,
-    lease: Option<Lease>,
-}
-
-#[derive(Deserialize)]
-struct Lease {
-    state: String,
-    session: String,
-    fence: String,
-    subject: String,
-    since_seconds: u64,
-}
-
-#[derive(Deserialize)]
-struct Session {
-    id: String,
-    pool: String,
-    /// None while it waits for one.
-    instance: Option<String>,
-    subject: String,
-    tenant: String,
-    client_address: String,
-    state: String,
-    age_seconds: u64,
-    node: String,
-    vm: String,
-}
-
-fn instances_table(mut instances: Vec<Instance>) -> String {
-    instances.sort_by(|a, b| (&a.pool, &a.name).cmp(&(&b.pool, &b.name)));
-    let rows: Vec<_> = instances.into_iter().map(instance_row).collect();
-    let header = [
-        "POOL", "INSTANCE", "FAMILY", "ADDRESS", "HEALTH", "DRAINING", "LEASE", "FOR", "SUBJECT",
-        "SESSION", "FENCE",
-    ];
-    table(header, &rows)
-}
-
-fn instance_row(instance: Instance) -> [String; 11] {
-    let draining = if instance.draining { "draining" } else { "" };
-    let lease = instance.lease.map(|lease| {
-        let age = age(lease.since_seconds);
-        [lease.state, age, lease.subject, lease.session, lease.fence]
-    });
-    let [state, since, subject, session, fence] = lease.unwrap_or_default();
-    [
-        instance.pool,
-        instance.name,
-        instance.family.to_string(),
-        instance.address,
-        instance.health,
-        draining.to_owned(),
-        state,
-        since,
-        subject,
-        session,
-        fence,
-    ]
-}
-
-fn sessions_table(mut sessions: Vec<Session>) -> String {
-    sessions.sort_by(|a, b| (&a.pool, &a.instance, &a.id).cmp(&(&b.pool, &b.instance, &b.id)));
-    let rows: Vec<_> = sessions.into_iter().map(session_row).collect();
-    let header = [
-        "SESSION", "POOL", "INSTANCE", "STATE", "FOR", "SUBJECT", "TENANT", "CLIENT", "NODE", "VM",
-    ];
-    table(header, &rows)
-}
-
-fn session_row(session: Session) -> [String; 10] {
-    [
-        session.id,
-        session.pool,
-        session.instance.unwrap_or_default(),
-        session.state,
-        age(session.age_seconds),
-        session.subject,
-        session.tenant,
-        session.client_address,
-        session.node,
-        session.vm,
-    ]
-}
-
-fn age(seconds: u64) -> String {
+/// A number of seconds for people.
+pub(super) fn age(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
@@ -324,5 +167,5 @@ fn admin_url(text: &str) -> Result<Url, &'static str> {
     }
 }
 
-/// The API answers from memory: what takes this long does not come.
+/// The API answers from memory, or reads a file on its own disk: what takes this long does not come.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -11,7 +11,8 @@ use std::{
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, zone},
+    placement::Zone,
     telemetry::{self, LogFormat, TelemetryError},
     xds::{BootstrapSpec, bootstrap_yaml},
 };
@@ -116,7 +117,7 @@ impl CheckCommand {
 Examples:
   berth bootstrap --config berth.yaml > envoy.yaml && envoy -c envoy.yaml
   berth bootstrap --node-id edge-2 --admin-port 9901 > edge-2.yaml
-  berth bootstrap --node-id edge-3 --control-plane 10.0.0.5:18000 > edge-3.yaml
+  berth bootstrap --node-id edge-3 --control-plane 10.0.0.5:18000 --zone eu-1a > edge-3.yaml
       for an Envoy on another host
 
 Each Envoy needs a node id of its own.")]
@@ -126,6 +127,9 @@ pub(super) struct BootstrapCommand {
     /// Names this Envoy to the control plane; unique among the running ones
     #[arg(long, value_name = "ID", default_value = "envoy", value_parser = NonEmptyStringValueParser::new())]
     node_id: String,
+    /// Where this Envoy is: its sessions get instances of this `zone` if one is free
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    zone: Option<Zone>,
     /// The port of Envoy's own admin interface, on 127.0.0.1 [default: it has none]
     #[arg(long, value_name = "PORT")]
     admin_port: Option<NonZeroU16>,
@@ -141,6 +145,7 @@ impl BootstrapCommand {
         Ok(bootstrap_yaml(&BootstrapSpec {
             node_id: self.node_id,
             cluster: CLUSTER.to_owned(),
+            zone: self.zone.map(|zone| zone.to_string()),
             admin: self.admin_port.map(admin),
             control_plane: self.control_plane.unwrap_or_else(|| reachable(config.xds)),
         }))

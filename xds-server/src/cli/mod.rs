@@ -11,13 +11,19 @@ use clap::{Parser, Subcommand};
 use crate::serve::{self, ServeError};
 
 use self::{
-    admin::{AdminError, InstancesCommand, SessionsCommand},
+    admin::AdminError,
     config::{BootstrapCommand, CheckCommand, ServeCommand},
+    history::HistoryCommand,
+    instances::InstancesCommand,
+    sessions::SessionsCommand,
     token::{TokenCommand, TokenError},
 };
 
 mod admin;
 mod config;
+mod history;
+mod instances;
+mod sessions;
 mod table;
 mod token;
 
@@ -39,10 +45,12 @@ enum Command {
     Bootstrap(BootstrapCommand),
     /// Make a token to try things with, or the key to sign it
     Token(TokenCommand),
-    /// List the instances, drain one, or call that off
+    /// List the instances; drain or quarantine one, or call that off
     Instances(InstancesCommand),
-    /// List the sessions, or terminate one
+    /// List the sessions; show or terminate one
     Sessions(SessionsCommand),
+    /// List sessions that are over
+    History(HistoryCommand),
 }
 
 /// Why a command did not do what it was told to.
@@ -98,6 +106,7 @@ async fn execute(command: Command) -> Result<(), CliError> {
         Command::Token(command) => command.execute()?,
         Command::Instances(command) => command.execute().await?,
         Command::Sessions(command) => command.execute().await?,
+        Command::History(command) => command.execute().await?,
     };
     match io::stdout().write_all(answer.as_bytes()) {
         // The reader has seen enough: `berth sessions | head`.
@@ -126,6 +135,7 @@ Examples:
   berth instances                            who has which instance?
   berth instances drain gpu-1                give gpu-1 to nobody new
   berth sessions                             who is there?
+  berth history --since 1h                   who was there?
 
 Exit codes: 0 done, 1 failed, 64 the arguments or the configuration have to be changed.
 ";

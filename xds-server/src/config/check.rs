@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,7 +20,9 @@ use super::{
 };
 
 mod admission;
+mod policy;
 mod pools;
+mod store;
 mod tls;
 
 /// What has been found so far, and what the rules need to know beyond the file's text.
@@ -69,7 +72,13 @@ impl Check<'_> {
         let tls = self.tls(&raw.tls, &root.key("tls"));
         let filter = self.filter(raw.filter, &root.key("filter"));
         let timing = self.timing(raw.timing, &root.key("timing"));
-        let pools = self.pools(&raw.pools, &root.key("pools"), timing.as_ref());
+        let has_tenants = raw.admission.tenant_claim.is_some();
+        let common = Common {
+            timing: timing.as_ref(),
+            has_tenants,
+        };
+        let pools = self.pools(&raw.pools, &root.key("pools"), common);
+        let store = self.store(raw.store, &root.key("store"));
         let admission = self.admission(raw.admission, &root.key("admission"), &raw.pools);
         Some(Config {
             xds: xds?,
@@ -80,6 +89,7 @@ impl Check<'_> {
             admission,
             pools,
             timing: timing?,
+            store: store?,
         })
     }
 
@@ -251,6 +261,21 @@ impl Check<'_> {
         found
     }
 
+    fn number(
+        &mut self,
+        number: Option<i64>,
+        field: &FieldPath,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let value = number?;
+        let found = u32::try_from(value).ok().filter(|n| range.contains(n));
+        if found.is_none() {
+            let (least, most) = range.into_inner();
+            self.fault(field.clone(), Fault::NumberRange { value, least, most });
+        }
+        found
+    }
+
     fn duration(
         &mut self,
         text: Option<&str>,
@@ -271,6 +296,14 @@ impl Check<'_> {
         }
         Some(value)
     }
+}
+
+/// What every pool is checked against.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    timing: Option<&'a Timing>,
+    /// Tokens say who is of which tenant.
+    has_tenants: bool,
 }
 
 /// Values that must not come twice.

@@ -143,6 +143,51 @@ pub enum Fault {
         /// When clients give up.
         limit: Duration,
     },
+    /// A number that cannot work.
+    #[error("{value} is out of range: choose from {least} to {most}")]
+    NumberRange {
+        /// What was written.
+        value: i64,
+        /// The least that works.
+        least: u32,
+        /// The most that works.
+        most: u32,
+    },
+    /// More than there is.
+    #[error("{reserved} instances are reserved for tenants, and {limit} is {available}: {remedy}")]
+    OverReserved {
+        /// The sum of what is reserved.
+        reserved: u64,
+        /// What it is held against.
+        limit: &'static str,
+        /// How much that is.
+        available: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// More for a tenant than it may use.
+    #[error(
+        "{reserved} instances are reserved, and at most {max_sessions} can be used: lower `reserved` or raise `max_sessions`"
+    )]
+    UselessReserve {
+        /// What is reserved for the tenant.
+        reserved: u32,
+        /// How many sessions it may have.
+        max_sessions: u32,
+    },
+    /// Tenants where nothing tells them.
+    #[error(
+        "nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`"
+    )]
+    NoTenantClaim,
+    /// More than a request should have to be compared with.
+    #[error("there are {count}: keep at most {most}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// A number of probes that cannot work.
     #[error("{0} is not a number of probes: write 1 or more")]
     ProbeCount(i64),

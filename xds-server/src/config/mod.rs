@@ -16,12 +16,14 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
-    placement::{InstanceName, PoolName, PoolPolicy},
+    placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
+    store::HistoryLimits,
 };
 
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
 pub use name::NameError;
+pub(crate) use name::zone;
 
 mod check;
 mod error;
@@ -50,6 +52,26 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Times that hold for every pool.
     pub timing: Timing,
+    /// What outlives the process, and where.
+    pub store: Store,
+}
+
+/// What outlives the process, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Where it is kept.
+    pub place: StorePlace,
+    /// How much is remembered of sessions that are over.
+    pub history: HistoryLimits,
+}
+
+/// Where things are kept that outlive the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In this file; absolute.
+    File(PathBuf),
+    /// Nowhere.
+    Memory,
 }
 
 /// One socket of Envoy's.
@@ -112,6 +134,10 @@ pub struct Instance {
     pub name: InstanceName,
     /// Its signaling socket; unique across all pools.
     pub address: SocketAddr,
+    /// Where it is.
+    pub zone: Option<Zone>,
+    /// What it has that a client can ask for.
+    pub labels: Labels,
 }
 
 /// How an instance is probed.
@@ -194,6 +220,20 @@ impl Config {
                 thresholds: pool.probe.thresholds,
             })
         }))
+    }
+}
+
+impl Instance {
+    /// What placement is told of it, as one of `pool`. Instances of one address share a host.
+    pub fn placed(&self, pool: &PoolName) -> placement::InstanceSpec {
+        placement::InstanceSpec {
+            name: self.name.clone(),
+            pool: pool.clone(),
+            host: self.address.ip().to_string().into(),
+            zone: self.zone.clone(),
+            labels: self.labels.clone(),
+            agent: false,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! What pools and instances may be called.
+//! What pools, instances and what they have may be called.
 
-use crate::placement::{InstanceName, PoolName};
+use std::sync::Arc;
+
+use crate::placement::{InstanceName, PoolName, Zone};
 
 /// Why a name is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +41,31 @@ pub(super) fn pool_name(text: &str) -> Result<PoolName, NameError> {
 ///
 /// It is a segment of the admin API's paths and a metric label: nothing in it needs escaping.
 pub(super) fn instance_name(text: &str) -> Result<InstanceName, NameError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    check(text, allowed, "a-z, A-Z, 0-9, ., _ and -", &[".", ".."])?;
+    check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[".", ".."])?;
     Ok(text.into())
+}
+
+/// A zone's name: 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
+pub(crate) fn zone(text: &str) -> Result<Zone, NameError> {
+    check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
+    Ok(text.into())
+}
+
+/// A label's name, as admission takes it: 1 to 63 of `a-z`, `0-9`, `.`, `_` and `-`.
+pub(super) fn label_name(text: &str) -> Result<Arc<str>, NameError> {
+    let allowed = |c: char| is_plain(c) && !c.is_ascii_uppercase();
+    check(text, allowed, "a-z, 0-9, ., _ and -", &[])?;
+    Ok(text.into())
+}
+
+/// A label's value, as admission takes it: 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
+pub(super) fn label_value(text: &str) -> Result<Arc<str>, NameError> {
+    check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
+    Ok(text.into())
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 fn check(

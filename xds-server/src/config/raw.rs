@@ -3,6 +3,7 @@
 //! file can be reported, not only the first. A section all of whose fields have defaults may be
 //! left empty too, as it is once its last line has been commented out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -18,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) admission: RawAdmission,
     pub(super) pools: Vec<RawPool>,
     pub(super) timing: Option<RawTiming>,
+    pub(super) store: Option<RawStore>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -57,6 +59,9 @@ pub(super) struct RawAdmission {
     pub(super) query_parameter: Option<String>,
     pub(super) pools_claim: Option<String>,
     pub(super) tenant_claim: Option<String>,
+    pub(super) priority_claim: Option<String>,
+    #[serde(default)]
+    pub(super) labels: Vec<RawLabel>,
     pub(super) default_pools: Option<RawDefaultPools>,
 }
 
@@ -68,6 +73,14 @@ pub(super) struct RawIssuer {
     pub(super) audiences: Vec<String>,
     pub(super) jwks_file: PathBuf,
     pub(super) clock_skew: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLabel {
+    pub(super) label: String,
+    pub(super) query_parameter: Option<String>,
+    pub(super) header: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,11 +97,28 @@ pub(super) struct RawPool {
     pub(super) family: String,
     pub(super) instances: Vec<RawInstance>,
     pub(super) probe: Option<RawProbe>,
+    pub(super) choice: Option<String>,
     pub(super) second_device: Option<String>,
     pub(super) resume_window: Option<String>,
     pub(super) settle: Option<String>,
+    pub(super) warm_up: Option<String>,
     pub(super) hold: Option<String>,
+    pub(super) queue: Option<i64>,
     pub(super) orphan_after: Option<String>,
+    pub(super) max_sessions: Option<i64>,
+    pub(super) max_sessions_per_user: Option<i64>,
+    pub(super) max_sessions_per_tenant: Option<i64>,
+    pub(super) max_session_age: Option<String>,
+    #[serde(default)]
+    pub(super) tenants: Vec<RawTenant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTenant {
+    pub(super) name: String,
+    pub(super) reserved: Option<i64>,
+    pub(super) max_sessions: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +126,9 @@ pub(super) struct RawPool {
 pub(super) struct RawInstance {
     pub(super) name: String,
     pub(super) address: String,
+    pub(super) zone: Option<String>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,4 +159,18 @@ pub(super) struct RawHttpProbe {
 pub(super) struct RawTiming {
     pub(super) tick: Option<String>,
     pub(super) handshake_timeout: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) path: Option<String>,
+    pub(super) history: Option<RawHistory>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHistory {
+    pub(super) max_age: Option<String>,
+    pub(super) max_sessions: Option<i64>,
 }

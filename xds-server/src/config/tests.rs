@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{
     Config, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway, yaml,
 };
-use crate::fleet::Thresholds;
+use crate::{fleet::Thresholds, placement::Labels};
 
 mod broken;
 
@@ -93,7 +93,7 @@ fn what_is_no_mapping_is_no_configuration() {
         ),
         (
             "a: b: c",
-            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing, store",
         ),
     ] {
         let problems = parse(text).unwrap_err();
@@ -146,7 +146,12 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!(native.probe.kind, ProbeKind::Tcp);
     assert_eq!(
         format!("{:?}", web.policy),
-        "PoolPolicy { hold: 8s, orphan_after: 600s, resume_window: 60s, second_device: Allow, settle: 0ns }"
+        concat!(
+            "PoolPolicy { choice: LeastRecentlyUsed, hold: 8s, max_sessions: None, ",
+            "max_sessions_per_tenant: None, max_sessions_per_user: None, max_session_age: None, ",
+            "orphan_after: 600s, queue: 1000, resume_window: 60s, second_device: Allow, ",
+            "settle: 0ns, tenants: {}, warm_up: 0ns }",
+        )
     );
     let fleet = config.fleet();
     let instances = fleet
@@ -164,6 +169,96 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!(policy.issuers[0].clock_skew_seconds, 30);
     assert_eq!(policy.pools[1].name, "native");
     assert_eq!(policy.pools_claim.as_deref(), Some("pools"));
+}
+
+/// `GOOD` with tenants and these lines for the pool of two instances.
+fn with_tenants(lines: &str) -> Result<Config, Vec<String>> {
+    let text = GOOD.replace("pools_claim: pools", "tenant_claim: tenant");
+    let text = text.replace("  hold: 8s\n", &format!("{lines}\n"));
+    parse(&text).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_pool_s_limits_are_what_the_file_says() {
+    let config = with_tenants(
+        "  choice: spread\n  queue: 0\n  max_sessions: 9\n  max_sessions_per_user: 1\n  \
+         max_sessions_per_tenant: 8\n  max_session_age: 4h\n  warm_up: 10s\n  \
+         tenants: [{ name: acme, reserved: 2, max_sessions: 3 }, { name: b c }]",
+    );
+    let policy = config.unwrap().pools[0].policy.clone();
+    assert_eq!(
+        format!("{policy:?}"),
+        concat!(
+            "PoolPolicy { choice: Spread, hold: 8s, max_sessions: Some(9), ",
+            "max_sessions_per_tenant: Some(8), max_sessions_per_user: Some(1), ",
+            "max_session_age: Some(14400s), orphan_after: 600s, queue: 0, resume_window: 60s, ",
+            "second_device: Allow, settle: 0ns, tenants: {",
+            "\"acme\": TenantPolicy { max_sessions: Some(3), reserved: 2 }, ",
+            "\"b c\": TenantPolicy { max_sessions: None, reserved: 0 }}, warm_up: 10s }",
+        )
+    );
+}
+
+#[test]
+fn what_is_reserved_has_to_be_there() {
+    let cases: [(&str, &[&str]); 6] = [
+        (
+            "  tenants: [{ name: a, reserved: 1 }, { name: b, reserved: 2 }]",
+            &[
+                "25:12: pools[0].tenants: 3 instances are reserved for tenants, and the number of the pool's instances is 2: reserve fewer or add instances",
+            ],
+        ),
+        (
+            "  max_sessions: 1\n  tenants: [{ name: a, reserved: 2 }]",
+            &[
+                "26:12: pools[0].tenants: 2 instances are reserved for tenants, and the pool's `max_sessions` is 1: reserve fewer or raise it",
+            ],
+        ),
+        (
+            "  tenants: [{ name: a, reserved: 2, max_sessions: 1 }]",
+            &[
+                "25:34: pools[0].tenants[0].reserved: 2 instances are reserved, and at most 1 can be used: lower `reserved` or raise `max_sessions`",
+            ],
+        ),
+        (
+            "  tenants: [{ name: a }, { name: a }]",
+            &[
+                "25:34: pools[0].tenants[1].name: `a` is used by pools[0].tenants[0].name already: give a tenant one entry",
+            ],
+        ),
+        (
+            "  tenants: [{ name: '', reserved: -1 }]",
+            &[
+                "25:21: pools[0].tenants[0].name: is empty: write the tenant as tokens name it",
+                "25:35: pools[0].tenants[0].reserved: -1 is out of range: choose from 0 to 1000000",
+            ],
+        ),
+        ("  tenants: [{ name: a, reserved: 2 }]", &[]),
+    ];
+    for (lines, expected) in cases {
+        let found = with_tenants(lines).err().unwrap_or_default();
+        assert_eq!(found, expected, "{lines}");
+    }
+}
+
+#[test]
+fn an_instance_is_placed_with_its_host_zone_and_labels() {
+    let text = GOOD.replace(
+        "'[fd00::2]:49100' }",
+        "'[fd00::2]:49100', zone: eu-1a, labels: { region: eu, gpu: L40S } }",
+    );
+    let config = parse(&text).unwrap();
+    let web = &config.pools[0];
+    let placed: Vec<_> = web.instances.iter().map(|i| i.placed(&web.name)).collect();
+    let [plain, full] = placed.as_slice() else {
+        panic!("two instances");
+    };
+    assert_eq!((&*plain.host, &plain.zone), ("10.0.0.1", &None));
+    assert_eq!(plain.labels, Labels::default());
+    assert_eq!((&*full.host, full.pool.as_str()), ("fd00::2", "web"));
+    assert_eq!(full.zone, Some("eu-1a".into()));
+    let labels: Vec<_> = full.labels.iter().collect();
+    assert_eq!(labels, [("gpu", "L40S"), ("region", "eu")]);
 }
 
 #[test]

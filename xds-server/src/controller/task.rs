@@ -1,25 +1,31 @@
 //! The controller's task.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use berth_admission::Family;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 
-use super::{Controller, Event, InstanceStatus, Placed, Reply};
-use crate::clock::{AttendedClock, Clock};
-use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health};
+use super::outbox::{Outbox, Word, WriterGone};
+use super::{
+    Cancel, Controller, Event, Events, InstanceStatus, NotPlaced, NotStored, OrderError, Placed,
+    Reply,
+};
+use crate::clock::{self, AttendedClock, Clock};
+use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health, UnknownInstance};
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{
-    Change, Effect, Grant, InstanceName, Outcome, Placement, PoolName, Refusal, RequestId,
-    SessionId, Time,
+    Change, Effect, EndCause, Grant, InstanceName, NodeId, Origin, Outcome, Placement, PoolName,
+    Refusal, ReportedEnd, RequestId, SessionId, Sync, Time, Zone,
 };
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
 use crate::sessions::reason;
+use crate::store::Stamp;
+use crate::store::writer::{Journal, Progress};
 use crate::xds::{
     ClusterSpec, EndpointHealth, EndpointSpec, Gateway, InvalidGateway, NodeEvent, StreamEvent,
     XdsServer, assign_clusters, generate,
@@ -30,6 +36,8 @@ use crate::xds::{
 pub struct Parts {
     /// Tells the time.
     pub clock: Clock,
+    /// Remembers the leases.
+    pub durability: Durability,
     /// The instances.
     pub fleet: Fleet,
     /// Which clients each pool serves.
@@ -46,11 +54,35 @@ pub struct Parts {
     pub xds: XdsServer,
 }
 
-/// Starts the task. It ends when the last [`Controller`] is gone.
+/// What has to outlive the process.
+#[derive(Debug)]
+pub struct Durability {
+    /// Takes it.
+    pub journal: Journal,
+    /// Says what of it is durable.
+    pub progress: watch::Receiver<Progress>,
+    /// The store has every lease that placement has.
+    pub complete: bool,
+}
+
+/// Why the task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nobody has a [`Controller`] any more.
+    Unused,
+    /// Nothing can be made durable any more, so nothing may be granted.
+    WriterGone,
+}
+
+/// Starts the task.
 ///
 /// # Errors
 /// What proxies are to be told contradicts itself.
-pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), InvalidGateway> {
+pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = Ended>), InvalidGateway> {
+    let Durability {
+        journal, progress, ..
+    } = &parts.durability;
+    let outbox = Outbox::new(journal.clone(), progress.clone());
     let (controller, events) = Controller::channel();
     let mut task = Task {
         clock: AttendedClock::new(parts.clock),
@@ -59,8 +91,8 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), Inval
         addresses: HashMap::new(),
         metrics: Metrics::default(),
         reach: Reach::default(),
+        outbox,
         replies: HashMap::new(),
-        requests: 0,
         unpublished: false,
     };
     task.publish()?;
@@ -70,21 +102,26 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = ()>), Inval
 struct Task {
     clock: AttendedClock,
     parts: Parts,
-    events: mpsc::Receiver<Event>,
+    events: Events,
     /// Where each instance is, as proxies are told.
     addresses: HashMap<InstanceName, (Arc<str>, SocketAddr)>,
     metrics: Metrics,
+    outbox: Outbox,
     reach: Reach,
-    replies: HashMap<RequestId, Reply<Result<Placed, Refusal>>>,
-    requests: u64,
+    /// Who waits for an answer, and since when.
+    replies: HashMap<RequestId, (Time, Reply<Result<Placed, NotPlaced>>)>,
     /// The fleet has changed since proxies were told of it.
     unpublished: bool,
 }
 
 impl Task {
-    async fn run(mut self) {
+    async fn run(mut self) -> Ended {
         loop {
-            let timeout = self.parts.placement.next_timeout();
+            let timeouts = [
+                self.parts.placement.next_timeout(),
+                self.outbox.next_timeout(),
+            ];
+            let timeout = timeouts.into_iter().flatten().min();
             let due = async {
                 match timeout {
                     Some(at) => sleep_until(self.clock.at(at).into()).await,
@@ -92,11 +129,15 @@ impl Task {
                 }
             };
             tokio::select! {
-                event = self.events.recv() => match event {
+                event = self.events.events.recv() => match event {
                     Some(event) => self.handle(event),
-                    None => return,
+                    None => return Ended::Unused,
                 },
-                Some(event) = self.parts.nodes.recv() => self.handle_node(&event),
+                changed = self.outbox.changed() => if let Err(WriterGone) = changed {
+                    return Ended::WriterGone;
+                },
+                Some(cancel) = self.events.cancels.recv() => self.handle_cancel(&cancel),
+                Some(event) = self.parts.nodes.recv() => self.handle_node(event),
                 Some(result) = self.parts.probes.recv() => {
                     self.handle_probe(&result);
                     self.handle_more_probes();
@@ -105,7 +146,7 @@ impl Task {
             }
             let now = self.now();
             self.parts.placement.advance(now);
-            self.carry_out();
+            self.carry_out(now);
             self.publish_changes();
         }
     }
@@ -118,46 +159,93 @@ impl Task {
         let now = self.now();
         let placement = &mut self.parts.placement;
         match event {
-            Event::Acquire(acquire, reply) => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.replies.insert(request, reply);
+            // A caller that has gone already would only stand in the queue.
+            Event::Acquire(_, _, reply) if reply.is_closed() => {}
+            Event::Acquire(_, acquire, reply) if self.outbox.is_failing() => {
+                let refused = Err(NotPlaced::NotStored);
+                self.answer(&acquire.session, Some((now, reply)), refused);
+            }
+            Event::Acquire(request, acquire, reply) => {
+                self.replies.insert(request, (now, reply));
                 placement.acquire(now, request, acquire);
             }
-            Event::Check(node, pool, owner, reply) => {
-                answer_to(reply, placement.check(&node, &pool, &owner));
+            Event::Check(_, reply) if self.outbox.is_failing() => {
+                answer_to(reply, Err(NotPlaced::NotStored));
+            }
+            Event::Check(acquire, reply) => {
+                let outcome = placement.check(now, &acquire);
+                answer_to(reply, outcome.map_err(NotPlaced::from));
             }
             Event::Drain(instance, draining, reply) => {
                 let outcome = self.parts.fleet.drain(&instance, draining);
-                let done = outcome.map(|change| {
-                    if let Some(change) = change {
-                        self.fleet_changed(&change);
-                    }
-                });
-                answer_to(reply, done);
+                self.order(reply, outcome);
             }
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
             Event::Metrics(reply) => answer_to(reply, self.metrics(now)),
+            Event::Quarantine(instance, quarantined, reply) => {
+                let outcome = self.parts.fleet.quarantine(&instance, quarantined);
+                self.order(reply, outcome);
+            }
             Event::Sessions(reply) => {
                 let mut sessions: Vec<_> = placement.sessions(now).collect();
                 sessions.sort_by(|a, b| a.session.cmp(&b.session));
                 answer_to(reply, sessions);
             }
-            Event::Sync(sync, reply) => answer_to(reply, placement.sync(now, sync)),
+            Event::Sync(sync, reply) => {
+                let close = placement.sync(now, sync);
+                self.outbox.say(Word::Synced(reply, close));
+            }
             Event::Terminate(session, reply) => {
-                let known = placement.terminate(&session);
+                let known = placement.terminate(now, &session);
                 if known {
                     info!(%session, "the operator terminates the session");
                 }
-                answer_to(reply, known);
+                self.outbox.say(Word::Terminated(reply, known));
             }
         }
     }
 
-    fn handle_node(&mut self, event: &NodeEvent) {
+    fn handle_cancel(&mut self, Cancel { request, session }: &Cancel) {
+        let now = self.now();
+        // Without a reply it was answered, or never asked.
+        if self.replies.remove(request).is_some() {
+            self.parts.placement.cancel(now, *request, session);
+        }
+    }
+
+    /// Does what the operator ordered.
+    fn order(
+        &mut self,
+        reply: Reply<Result<(), OrderError>>,
+        outcome: Result<Option<FleetChange>, UnknownInstance>,
+    ) {
+        let done = outcome.map(|change| {
+            if let Some(change) = change {
+                self.fleet_changed(&change);
+            }
+        });
+        let done = done.map_err(OrderError::from);
+        self.outbox.say(Word::Ordered(reply, done));
+    }
+
+    fn handle_node(&mut self, event: NodeEvent) {
+        let now = self.now();
+        if let Some((node, instances)) = self.reach.handle(&event) {
+            self.parts.placement.set_reach(now, node, instances);
+        }
         match event {
-            NodeEvent::Connected { node, .. } => info!(node, "proxy connected"),
-            NodeEvent::Disconnected { node, .. } => info!(node, "proxy disconnected"),
+            NodeEvent::Connected { node, zone, .. } => {
+                info!(node, zone, "proxy connected");
+                let placement = &mut self.parts.placement;
+                placement.set_zone(node.into(), zone.map(Zone::from));
+            }
+            NodeEvent::Disconnected { node, .. } => {
+                info!(node, "proxy disconnected");
+                let node = NodeId::from(node);
+                if !self.reach.knows(&node) {
+                    self.parts.placement.forget_node(now, &node);
+                }
+            }
             NodeEvent::Stream {
                 event:
                     StreamEvent::Refused {
@@ -175,12 +263,9 @@ impl Task {
                     error,
                     "proxy refused resources"
                 );
-                self.metrics.refused_resources(*resource_type);
+                self.metrics.refused_resources(resource_type);
             }
             NodeEvent::Stream { .. } => {}
-        }
-        if let Some((node, instances)) = self.reach.handle(event) {
-            self.parts.placement.set_reach(node, instances);
         }
     }
 
@@ -214,10 +299,21 @@ impl Task {
     /// Placement is told first: it stops granting before proxies hear of it, and what has come up
     /// is granted only to those that have heard.
     fn fleet_changed(&mut self, change: &FleetChange) {
+        let now = self.now();
         let (placement, instance) = (&mut self.parts.placement, &change.instance);
         match change.kind {
-            ChangeKind::Health { to, .. } => placement.set_up(instance, to == Health::Up),
-            ChangeKind::Draining(draining) => placement.set_draining(instance, draining),
+            ChangeKind::Health { to, .. } => placement.set_up(now, instance, to == Health::Up),
+            ChangeKind::Draining(draining) => {
+                info!(%instance, draining, "by the operator's word");
+                placement.set_draining(now, instance, draining);
+                self.outbox.batch().drained(instance.clone(), draining);
+            }
+            ChangeKind::Quarantined(quarantined) => {
+                info!(%instance, quarantined, "by the operator's word");
+                placement.set_quarantined(now, instance, quarantined);
+                let batch = self.outbox.batch();
+                batch.quarantined(instance.clone(), quarantined);
+            }
         }
         self.unpublished = true;
     }
@@ -259,42 +355,145 @@ impl Task {
                 address: instance.address(),
                 health: match instance.health() {
                     Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
-                    Health::Up if instance.is_draining() => EndpointHealth::Draining,
-                    Health::Up => EndpointHealth::Healthy,
+                    Health::Up if instance.is_available() => EndpointHealth::Healthy,
+                    // Who is on it may go on, and nobody new is sent to it.
+                    Health::Up => EndpointHealth::Draining,
                 },
             })
             .collect()
     }
 
-    fn carry_out(&mut self) {
-        while let Some(effect) = self.parts.placement.poll_effect() {
+    /// Does what placement wants done, as far as it is durable.
+    fn carry_out(&mut self, now: Time) {
+        loop {
+            self.take_effects(now);
+            self.outbox.hand_in(now);
+            if !self.deliver(now) {
+                return;
+            }
+        }
+    }
+
+    fn take_effects(&mut self, now: Time) {
+        let stamp = Stamp {
+            now,
+            unix: clock::unix_millis(),
+        };
+        let placement = &mut self.parts.placement;
+        while let Some(effect) = placement.poll_effect() {
             match effect {
                 Effect::Answer {
                     request,
                     session,
                     outcome,
-                } => self.answer(request, &session, outcome),
+                } => self.outbox.say(Word::Answer {
+                    request,
+                    session,
+                    outcome,
+                }),
                 Effect::Changed {
                     instance,
                     session,
                     fence,
                     change,
                 } => log(&instance, &session, fence, change),
+                Effect::Commit(instance) => {
+                    let lease = placement.lease_record(&instance);
+                    self.outbox.batch().lease(stamp, instance, lease);
+                }
+                Effect::Over(past) => self.outbox.batch().past(stamp, *past),
+                // No instance has an agent yet.
+                Effect::Agent { .. } => {}
             }
+        }
+        if !self.parts.durability.complete && !placement.is_learning() {
+            self.parts.durability.complete = true;
+            self.outbox.batch().learnt();
         }
     }
 
-    fn answer(&mut self, request: RequestId, session: &SessionId, outcome: Outcome) {
-        let answer = match outcome {
-            Outcome::Granted(grant) => self.place(grant),
-            Outcome::Refused(refusal) => Err(refusal),
+    /// Says what may be said. True if placement has been told something meanwhile.
+    fn deliver(&mut self, now: Time) -> bool {
+        let mut given_back = false;
+        while let Some((word, durable)) = self.outbox.next(now) {
+            match word {
+                Word::Answer {
+                    request,
+                    session,
+                    outcome,
+                } => {
+                    let answer = match outcome {
+                        Outcome::Granted(grant) if durable => self.place(grant).map_err(Into::into),
+                        Outcome::Granted(grant) => {
+                            self.give_back(now, &session, grant);
+                            given_back = true;
+                            Err(NotPlaced::NotStored)
+                        }
+                        Outcome::Refused(refusal) => Err(refusal.into()),
+                    };
+                    let asked = self.replies.remove(&request);
+                    self.answer(&session, asked, answer);
+                }
+                Word::Ordered(reply, done) => {
+                    let stored = if durable {
+                        Ok(())
+                    } else {
+                        Err(NotStored.into())
+                    };
+                    answer_to(reply, done.and(stored));
+                }
+                // A VM's word can be taken without a store: what is lost of it with this process,
+                // its next Sync tells the next one.
+                Word::Synced(reply, close) => answer_to(reply, close),
+                Word::Terminated(reply, known) => {
+                    let stored = durable || !known;
+                    answer_to(reply, stored.then_some(known).ok_or(NotStored));
+                }
+            }
+        }
+        given_back
+    }
+
+    /// A grant of which nobody has been told, and nobody will be.
+    fn give_back(&mut self, now: Time, session: &SessionId, grant: Grant) {
+        let placement = &mut self.parts.placement;
+        let Some(lease) = placement.lease_record(&grant.instance) else {
+            return;
         };
+        // As its VM says it when the client goes before the 101.
+        placement.sync(
+            now,
+            Sync {
+                origin: Origin {
+                    node: lease.node,
+                    vm: lease.vm,
+                    sequence: lease.sequence,
+                },
+                sessions: None,
+                ended: vec![ReportedEnd {
+                    session: session.clone(),
+                    fence: Some(grant.fence),
+                    cause: EndCause::NotEstablished,
+                }],
+            },
+        );
+    }
+
+    fn answer(
+        &mut self,
+        session: &SessionId,
+        asked: Option<(Time, Reply<Result<Placed, NotPlaced>>)>,
+        answer: Result<Placed, NotPlaced>,
+    ) {
         if let Err(refusal) = &answer {
             let (reason, _) = reason(*refusal);
             info!(%session, reason = reason.label(), "refused");
             self.metrics.refused_session(reason);
         }
-        if let Some(reply) = self.replies.remove(&request) {
+        if let Some((since, reply)) = asked {
+            let outcome = if answer.is_ok() { "granted" } else { "refused" };
+            let held = self.now().since(since);
+            self.metrics.answered(outcome, held);
             answer_to(reply, answer);
         }
     }
@@ -329,18 +528,29 @@ impl Task {
         instances
     }
 
+    /// How many wait in each pool.
+    fn waiting(&self, now: Time) -> BTreeMap<PoolName, usize> {
+        let pools = self.parts.families.keys();
+        let mut waiting: BTreeMap<_, _> = pools.map(|pool| (pool.clone(), 0)).collect();
+        for session in self.parts.placement.sessions(now) {
+            if session.instance.is_none()
+                && let Some(count) = waiting.get_mut(&session.pool)
+            {
+                *count += 1;
+            }
+        }
+        waiting
+    }
+
     fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
             counts: self.parts.placement.counts(),
             instances: self.instances(now),
             learning: self.parts.placement.is_learning(),
             nodes: self.reach.connected(),
-            waiting: self
-                .parts
-                .placement
-                .sessions(now)
-                .filter(|session| session.instance.is_none())
-                .count(),
+            store_failing: self.outbox.is_failing(),
+            store: self.outbox.progress(),
+            waiting: self.waiting(now),
         })
     }
 }

@@ -2,7 +2,7 @@
 //! words come in with the time they came at, changes go out.
 //!
 //! Whether an instance is leased is `placement`'s business. This module only answers whether an
-//! instance may be given to anybody new: it may while it is up and not draining.
+//! instance may be given to anybody new: it may while it is up, not draining and not quarantined.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -40,6 +40,7 @@ pub struct Instance {
     address: SocketAddr,
     monitor: health::Monitor,
     draining: bool,
+    quarantined: bool,
 }
 
 /// Something about an instance that others have to hear of.
@@ -63,6 +64,8 @@ pub enum ChangeKind {
     },
     /// Draining began (`true`) or was called off (`false`).
     Draining(bool),
+    /// Quarantine began (`true`) or was called off (`false`).
+    Quarantined(bool),
 }
 
 /// The fleet has no instance of this name.
@@ -71,8 +74,8 @@ pub enum ChangeKind {
 pub struct UnknownInstance(pub InstanceName);
 
 impl Fleet {
-    /// A fleet of which nothing is known yet: no instance is up, none drains. Of two instances
-    /// of one name the later counts; a valid configuration has no such pair.
+    /// A fleet of which nothing is known yet: no instance is up, none drains or is quarantined. Of
+    /// two instances of one name the later counts; a valid configuration has no such pair.
     pub fn new(instances: impl IntoIterator<Item = InstanceSpec>) -> Self {
         let instances = instances
             .into_iter()
@@ -82,6 +85,7 @@ impl Fleet {
                     address: spec.address,
                     monitor: health::Monitor::new(spec.thresholds),
                     draining: false,
+                    quarantined: false,
                 };
                 (spec.name, instance)
             })
@@ -126,18 +130,35 @@ impl Fleet {
         name: &InstanceName,
         draining: bool,
     ) -> Result<Option<Change>, UnknownInstance> {
-        let instance = self
-            .instances
-            .get_mut(name)
-            .ok_or_else(|| UnknownInstance(name.clone()))?;
-        if instance.draining == draining {
-            return Ok(None);
-        }
-        instance.draining = draining;
-        Ok(Some(Change {
+        let instance = self.known(name)?;
+        let changed = std::mem::replace(&mut instance.draining, draining) != draining;
+        Ok(changed.then(|| Change {
             instance: name.clone(),
             kind: ChangeKind::Draining(draining),
         }))
+    }
+
+    /// Starts (`true`) or calls off (`false`) the quarantine of an instance. No change if that is
+    /// what it already is in.
+    ///
+    /// # Errors
+    /// [`UnknownInstance`] if there is none of this name.
+    pub fn quarantine(
+        &mut self,
+        name: &InstanceName,
+        quarantined: bool,
+    ) -> Result<Option<Change>, UnknownInstance> {
+        let instance = self.known(name)?;
+        let changed = std::mem::replace(&mut instance.quarantined, quarantined) != quarantined;
+        Ok(changed.then(|| Change {
+            instance: name.clone(),
+            kind: ChangeKind::Quarantined(quarantined),
+        }))
+    }
+
+    fn known(&mut self, name: &InstanceName) -> Result<&mut Instance, UnknownInstance> {
+        let instance = self.instances.get_mut(name);
+        instance.ok_or_else(|| UnknownInstance(name.clone()))
     }
 }
 
@@ -167,8 +188,13 @@ impl Instance {
         self.draining
     }
 
+    /// Admits nobody, not even the client that was on it last; a live session finishes.
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
     /// May be given to somebody new.
     pub fn is_available(&self) -> bool {
-        self.health() == Health::Up && !self.draining
+        self.health() == Health::Up && !self.draining && !self.quarantined
     }
 }

@@ -116,6 +116,34 @@ fn only_an_instance_that_is_up_and_stays_is_available() {
 }
 
 #[test]
+fn quarantine_and_draining_are_two_things() {
+    let mut fleet = fleet(1, 1);
+    let gpu_1 = name("gpu-1");
+    fleet.handle_probe(&gpu_1, true, at(1));
+    let quarantined = |quarantined| {
+        Ok(Some(Change {
+            instance: name("gpu-1"),
+            kind: ChangeKind::Quarantined(quarantined),
+        }))
+    };
+    assert_eq!(fleet.quarantine(&gpu_1, true), quarantined(true));
+    assert_eq!(fleet.quarantine(&gpu_1, true), Ok(None));
+    let instance = fleet.get(&gpu_1).unwrap();
+    assert!(!instance.is_available() && instance.is_quarantined() && !instance.is_draining());
+    fleet.drain(&gpu_1, true).unwrap();
+    assert_eq!(fleet.quarantine(&gpu_1, false), quarantined(false));
+    assert!(
+        !fleet.get(&gpu_1).unwrap().is_available(),
+        "it still drains"
+    );
+    fleet.drain(&gpu_1, false).unwrap();
+    assert!(fleet.get(&gpu_1).unwrap().is_available());
+    let gone = name("gone");
+    let unknown = Err(UnknownInstance(gone.clone()));
+    assert_eq!(fleet.quarantine(&gone, true), unknown);
+}
+
+#[test]
 fn a_pool_has_its_own_instances() {
     let fleet = fleet(1, 1);
     let of = |pool: &str| {

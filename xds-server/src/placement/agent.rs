@@ -6,7 +6,8 @@ use super::keys::SlotKey;
 use super::lease::LeaseState;
 use super::timers::Timer;
 use super::types::{
-    Access, AgentOrder, AgentReport, CloseReason, Effect, EndCause, InstanceName, Revision, Time,
+    Access, AgentOrder, AgentReport, CloseReason, Effect, EndCause, Fence, InstanceName, Revision,
+    Time,
 };
 use super::{Ignored, Placement};
 
@@ -103,8 +104,8 @@ impl Placement {
             self.ignore(Ignored::LateReport);
             return None;
         }
-        self.outdo(key, report.revision);
         self.watch_agent(now, key);
+        self.outrank(key, &report);
         self.take_evidence(now, key, &report);
         self.take_opened(now, key);
         self.take_closed(now, key);
@@ -113,13 +114,21 @@ impl Placement {
         self.slots.get(key)?.agent.as_ref()?.order.clone()
     }
 
-    /// An agent that has carried out later orders, of a machine that this one knows nothing of, would ignore this one's.
-    fn outdo(&mut self, key: SlotKey, done: Revision) {
+    /// What an earlier machine granted and ordered comes before what this one does, which may know
+    /// nothing of it.
+    fn outrank(&mut self, key: SlotKey, report: &AgentReport) {
+        let latest = Fence {
+            term: self.term,
+            sequence: self.sequence,
+        };
+        if let Some(over) = report.over.filter(|over| *over > latest) {
+            self.term = over.term.saturating_add(1);
+        }
         let Some(agent) = self.slots.get_mut(key).and_then(|slot| slot.agent.as_mut()) else {
             return;
         };
         let order = agent.order.as_ref();
-        if order.is_some_and(|order| done <= order.revision) {
+        if order.is_some_and(|order| report.revision <= order.revision) {
             return;
         }
         let recycle = order.is_some_and(|order| order.recycle);
@@ -128,8 +137,8 @@ impl Placement {
             term: self.term,
             sequence: self.orders,
         };
-        if done > latest {
-            self.term = done.term.saturating_add(1);
+        if report.revision > latest {
+            self.term = report.revision.term.saturating_add(1);
         }
         if ordered {
             self.instruct(key, recycle);

@@ -47,8 +47,7 @@ impl Placement {
         if !pool.admits(&acquire.owner.tenant) {
             return None;
         }
-        let node = self.reach.find(&acquire.origin.node);
-        let zone = self.reach.zone(&acquire.origin.node);
+        let (node, zone) = self.reach.locate(&acquire.origin.node);
         let (elsewhere, (_, slot)) = pool
             .shelves
             .iter()

@@ -101,6 +101,12 @@ impl Placement {
             LeaseState::Resumable { settled_at, .. } => settled_at,
             _ => self.settled_at(now, slot),
         };
+        if settled_at <= now {
+            if let Some(lease) = self.lease_mut(slot) {
+                lease.state = LeaseState::Settling { until: now };
+            }
+            return self.hand_over(now, slot);
+        }
         let until = match settled_at {
             Time::NEVER => now.after(self.timing.agent_within),
             at => at,
@@ -109,11 +115,7 @@ impl Placement {
             self.forget_holder(user, slot);
         }
         self.set_lease_state(now, slot, LeaseState::Settling { until });
-        if settled_at <= now {
-            self.hand_over(now, slot);
-        } else {
-            self.commit(slot);
-        }
+        self.commit(slot);
     }
 
     /// Ends a lease whose session is over: the instance goes to the lease's heir, or is free.
@@ -152,7 +154,7 @@ impl Placement {
                 .slots
                 .get(slot)
                 .and_then(|slot| slot.spec.zone.as_ref());
-            let same_zone = zone.is_some() && zone == self.reach.zone(node);
+            let same_zone = zone.is_some() && zone == self.reach.locate(node).1;
             let free = self.pools.get(known.pool).map_or(0, |pool| pool.free);
             let pick = Pick::own(why, free, same_zone, now.since(known.asked_at));
             self.grant(now, heir, slot, pick, window_until);
@@ -170,9 +172,6 @@ impl Placement {
             return self.settle(now, slot);
         };
         if let Some(known) = self.forget_session(session) {
-            if let Some(vm) = self.vms.get_mut(known.vm) {
-                vm.closing.remove(&known.acquire.session);
-            }
             self.remember(now, slot, known, End::GivenUp);
         }
         self.settle(now, slot);
@@ -187,15 +186,10 @@ impl Placement {
         let Some(instance) = self.slots.name(slot).cloned() else {
             return;
         };
-        let acquire = &known.acquire;
         let past = PastSession {
-            session: acquire.session.clone(),
-            pool: acquire.pool.clone(),
+            acquire: known.acquire,
             instance,
             fence,
-            owner: acquire.owner.clone(),
-            client_address: Arc::clone(&acquire.client_address),
-            node: acquire.origin.node.clone(),
             pick,
             granted_at,
             established_at: known.established_at,

@@ -41,6 +41,8 @@ pub use lease::LeaseState;
 pub use types::*;
 pub use view::{Counts, Ignored, InstanceView, LeaseView, SessionView};
 
+use smallvec::SmallVec;
+
 use choice::Host;
 use keys::{HostKey, Keyed, PoolKey, SessionKey, SlotKey, VmKey};
 use lease::Slot;
@@ -122,8 +124,8 @@ enum WaitingPlace {
 #[derive(Debug, Default)]
 struct Holder {
     /// Instances with a lease of theirs, settling ones apart.
-    held: Vec<SlotKey>,
-    sessions: Vec<SessionKey>,
+    held: SmallVec<[SlotKey; 2]>,
+    sessions: SmallVec<[SessionKey; 2]>,
 }
 
 impl Placement {

@@ -97,8 +97,12 @@ impl Reach {
         self.nodes.get(node).map(|node| node.number)
     }
 
-    pub(super) fn zone(&self, node: &NodeId) -> Option<&Zone> {
-        self.nodes.get(node)?.zone.as_ref()
+    /// A proxy's key, and where it is.
+    pub(super) fn locate(&self, node: &NodeId) -> (NodeKey, Option<&Zone>) {
+        match self.nodes.get(node) {
+            Some(node) => (Some(node.number), node.zone.as_ref()),
+            None => (None, None),
+        }
     }
 
     pub(super) fn set_zone(&mut self, node: &NodeId, zone: Option<Zone>) {

@@ -15,7 +15,8 @@ impl Placement {
         };
         let ahead = pool.queue.len();
         // Those ahead go first, as far as it is known when.
-        let coming = pool.coming.iter().take(ahead.min(LOOK_AHEAD) + 1).last();
+        let last = pool.coming.len().saturating_sub(1);
+        let coming = pool.coming.iter().nth(ahead.min(LOOK_AHEAD).min(last));
         let known = coming.map(|(at, _)| at.since(now));
         let turns = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
         let usual = pool.pace.map(|pace| pace.saturating_mul(turns));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::keys::{SessionKey, Set, SlotKey, VmKey};
 use super::lease::{Lease, LeaseState};
 use super::types::{
-    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, Labels, Origin, Pick, Priority,
-    ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
+    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, InstanceName, Labels, Origin,
+    Pick, Priority, ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
 };
 use super::{Ignored, Placement, Session, SessionState};
 
@@ -44,8 +44,7 @@ impl Placement {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        let repeated = vm.has_ended(&session);
-        vm.remember_end(session.clone(), origin.sequence);
+        let repeated = vm.remember_end(session.clone(), origin.sequence);
         let Some(found) = self.sessions.find(&session) else {
             // Its end overtook its Acquire, or it was never ours. That a Sync repeats what a hint
             // said is as it should be.
@@ -121,8 +120,8 @@ impl Placement {
             let closing = vm.closing.contains_key(&reported.session);
             return match reported.grant.clone() {
                 Some(_) if ended => self.ignore(Ignored::LateSession),
-                // It has been told to close it.
-                Some(_) if closing => {}
+                // It has been told to close it, and the instance is nobody's by that.
+                Some(grant) if closing && !self.is_to_adopt(&grant.instance) => {}
                 Some(grant) => self.adopt(now, key, origin, reported, &grant),
                 // Its Acquire is under way.
                 None => {}
@@ -152,6 +151,16 @@ impl Placement {
         if reported.established {
             self.activate(now, found, slot);
         }
+    }
+
+    /// Whether an instance has to be kept for a session that is to be closed: not where another has
+    /// it, nor where an agent has closed the firewall.
+    fn is_to_adopt(&self, instance: &InstanceName) -> bool {
+        let slot = self
+            .slots
+            .find(instance)
+            .and_then(|key| self.slots.get(key));
+        slot.is_some_and(|slot| slot.agent.is_none() && slot.lease.is_none())
     }
 
     /// The VM of an orphan is back.

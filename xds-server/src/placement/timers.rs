@@ -252,13 +252,12 @@ impl Placement {
         let Some(lease) = self.lease(slot) else {
             return;
         };
-        let (granted, opening) = (lease.since, lease.opening);
+        let granted = lease.since;
         let Some(session) = lease.session else {
             return self.settle(now, slot);
         };
-        if opening.is_some() {
-            // The firewall has not been opened: nobody has been told of this instance.
-            return self.end(now, session, EndCause::NotEstablished);
+        if lease.opening.is_some() {
+            return self.opening_due(now, session, slot);
         }
         let heard = self
             .sessions
@@ -272,6 +271,21 @@ impl Placement {
         } else {
             self.orphan(now, heard, slot);
         }
+    }
+
+    /// The firewall has not been opened, and nobody has been told of this instance.
+    fn opening_due(&mut self, now: Time, session: SessionKey, slot: SlotKey) {
+        let Some(pool) = self.sessions.get(session).map(|known| known.pool) else {
+            return;
+        };
+        let retry_after = self.retry_after(now, pool);
+        if let Some(lease) = self.lease_mut(slot)
+            && let Some(request) = lease.opening.take()
+        {
+            let id = lease.acquire.session.clone();
+            self.refuse(request, &id, Refusal::NoInstance { retry_after });
+        }
+        self.end(now, session, EndCause::NotEstablished);
     }
 
     fn patience_due(&mut self, now: Time, key: SessionKey) {

@@ -10,6 +10,8 @@ pub struct BootstrapSpec {
     pub node_id: String,
     /// Names the group of Envoys it belongs to.
     pub cluster: String,
+    /// Where it is: its sessions get instances of this zone first.
+    pub zone: Option<String>,
     /// Where Envoy's admin interface listens, if it does. Whoever reaches it can stop Envoy.
     pub admin: Option<SocketAddr>,
     /// Where the control plane serves xDS and sessions.
@@ -21,11 +23,15 @@ pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
     let BootstrapSpec {
         node_id,
         cluster,
+        zone,
         admin,
         control_plane,
     } = spec;
+    let locality = zone.as_ref().map_or_else(String::new, |zone| {
+        format!(", locality: {{ zone: {} }}", quoted(zone))
+    });
     let mut yaml = format!(
-        "node: {{ id: {}, cluster: {} }}\n",
+        "node: {{ id: {}, cluster: {}{locality} }}\n",
         quoted(node_id),
         quoted(cluster)
     );
@@ -110,6 +116,7 @@ mod tests {
         let spec = BootstrapSpec {
             node_id: "edge \"1\": #x\n".to_owned(),
             cluster: "edge".to_owned(),
+            zone: Some("eu: 1".to_owned()),
             admin: Some("[::1]:9901".parse().unwrap()),
             control_plane: "10.0.0.5:18000".parse().unwrap(),
         };
@@ -124,10 +131,14 @@ mod tests {
         assert_eq!(at(&format!("{address}/port_value")), 18_000);
         assert_eq!(at("/dynamic_resources/ads_config/api_type"), "DELTA_GRPC");
 
+        assert_eq!(at("/node/locality/zone"), "eu: 1");
+
         let closed = BootstrapSpec {
             admin: None,
+            zone: None,
             ..spec
         };
-        assert!(!bootstrap_yaml(&closed).contains("admin"));
+        let closed = bootstrap_yaml(&closed);
+        assert!(!closed.contains("admin") && !closed.contains("locality"));
     }
 }

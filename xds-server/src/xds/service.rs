@@ -45,6 +45,8 @@ pub enum NodeEvent {
         node: String,
         /// The stream it opened.
         stream: StreamId,
+        /// Its `locality.zone`, if it has one.
+        zone: Option<String>,
     },
     /// A stream ended, whichever side ended it. The proxy keeps what it has.
     Disconnected {
@@ -163,8 +165,11 @@ async fn serve(
     let Some(first) = requests.message().await? else {
         return Ok(());
     };
-    let node = match &first.node {
-        Some(Node { id, .. }) if !id.is_empty() => id.clone(),
+    let (node, zone) = match &first.node {
+        Some(Node { id, locality, .. }) if !id.is_empty() => {
+            let zone = locality.as_ref().map(|locality| locality.zone.clone());
+            (id.clone(), zone.filter(|zone| !zone.is_empty()))
+        }
         _ => {
             return Err(Status::invalid_argument(
                 "the first request of a stream needs a node with an id",
@@ -182,6 +187,7 @@ async fn serve(
         .tell(NodeEvent::Connected {
             node: connection.node.clone(),
             stream: id,
+            zone,
         })
         .await;
     info!(node = connection.node, stream = %id, "xDS stream opened");

@@ -68,18 +68,40 @@ async fn a_client_may_give_up_while_its_upgrade_hangs() {
     ));
 
     let mut tcp = TcpStream::connect(emulator.web_address()).await.unwrap();
-    let request = "GET /sign_in HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    tcp.write_all(request.as_bytes()).await.unwrap();
-    emulator
-        .wait_for(PATIENCE, |ledger| ledger.requests() == 2)
-        .await
-        .unwrap();
+    tcp.write_all(UPGRADE.as_bytes()).await.unwrap();
+    requests_are(&emulator, 2).await;
     tcp.shutdown().await.unwrap();
     // The emulator's side ends too, although the fault is still there.
     let ended = timeout(PATIENCE, tcp.read(&mut [0])).await.unwrap();
     assert!(!ended.is_ok_and(|length| length > 0));
     assert!(emulator.records().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_left_while_it_was_silent_has_no_session_afterwards() {
+    let emulator = emulator(|_| {}).await;
+    for round in 1..=20 {
+        let gone = session(&emulator, Family::Web).await;
+        emulator.set_fault(Fault::GoSilent);
+        let mut given_up = TcpStream::connect(emulator.web_address()).await.unwrap();
+        given_up.write_all(UPGRADE.as_bytes()).await.unwrap();
+        requests_are(&emulator, 3 * round - 1).await;
+        given_up.shutdown().await.unwrap();
+        gone.abort();
+        let target = target(&emulator, Family::Web);
+        let hanging = tokio::spawn(async move { connect(&target).await });
+        requests_are(&emulator, 3 * round).await;
+        emulator.set_fault(Fault::None);
+        drop(timeout(PATIENCE, hanging).await.unwrap().unwrap().unwrap());
+        all_ended(&emulator).await;
+        let sessions = emulator.records().len() as u64;
+        assert_eq!((sessions, emulator.max_concurrent()), (2 * round, 1));
+    }
+}
+
+async fn requests_are(emulator: &Emulator, count: u64) {
+    let come = emulator.wait_for(PATIENCE, |ledger| ledger.requests() == count);
+    come.await.unwrap();
 }
 
 #[tokio::test]
@@ -306,3 +328,6 @@ async fn only_the_family_s_path_is_upgraded() {
     }
     assert_eq!(emulator.requests(), 0);
 }
+
+const UPGRADE: &str = "GET /sign_in HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -232,6 +232,31 @@ fn the_issuer_decides_which_keys_and_rules_hold() {
     }
 }
 
+#[test]
+fn a_claim_says_how_urgent_it_is() {
+    let policy = policy_with(json!({"priority_claim": "urgency"}));
+    for (claim, expected) in [
+        (json!(null), Ok(0)),
+        (json!(0), Ok(0)),
+        (json!(9), Ok(9)),
+        (json!(10), Err(Reason::MalformedToken)),
+        (json!(256), Err(Reason::MalformedToken)),
+        (json!(-1), Err(Reason::MalformedToken)),
+        (json!(1.5), Err(Reason::MalformedToken)),
+        (json!("1"), Err(Reason::MalformedToken)),
+        (json!([1]), Err(Reason::MalformedToken)),
+    ] {
+        let answer = answer(&policy, json!({"urgency": claim.clone()}));
+        assert_eq!(
+            answer.map(|admission| admission.priority),
+            expected,
+            "{claim}"
+        );
+    }
+    let unnamed = answer(&policy_with(json!({})), json!({"urgency": "x"}));
+    assert_eq!(unnamed.unwrap().priority, 0);
+}
+
 /// Takes only the key with these coordinates' last byte.
 struct Only(u8);
 

@@ -98,6 +98,11 @@ fn a_policy_that_makes_no_sense_is_refused_by_its_field() {
             "tenant_claim: must not be empty".into(),
         ),
         (
+            "/priority_claim",
+            json!(""),
+            "priority_claim: must not be empty".into(),
+        ),
+        (
             "/issuers/0/clock_skew_seconds",
             json!(3601),
             "issuers[0].clock_skew_seconds: must be at most 3600 seconds".into(),
@@ -112,6 +117,79 @@ fn a_policy_that_makes_no_sense_is_refused_by_its_field() {
         }
         assert_eq!(compile(config).unwrap_err(), expected, "{field}");
     }
+}
+
+#[test]
+fn a_label_that_nobody_could_ask_for_is_refused() {
+    let name = "is not 1 to 63 of a-z, 0-9, `-`, `.` and `_`";
+    let parameter = "query_parameter: must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, \
+                     and not `berth_resume_key`";
+    let header = "header: must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header \
+                  that the handshake or Berth reads";
+    let mut table = vec![
+        (
+            json!({}),
+            "labels[1]: needs a `query_parameter`, a `header` or both".to_owned(),
+        ),
+        (
+            json!({"label": "region", "header": "h"}),
+            "labels[1].label: `region` is there already".into(),
+        ),
+        (
+            json!({"query_parameter": "r"}),
+            "labels[1].query_parameter: `r` is there already".into(),
+        ),
+        (
+            json!({"query_parameter": "token"}),
+            "labels[1].query_parameter: `token` is there already".into(),
+        ),
+        (
+            json!({"header": "x-region"}),
+            "labels[1].header: `x-region` is there already".into(),
+        ),
+    ];
+    for label in ["", "Gpu", "g pu", &"g".repeat(64)] {
+        let expected = format!("labels[1].label: `{label}` {name}");
+        table.push((json!({"label": label, "header": "h"}), expected));
+    }
+    for taken in ["", "a b", "berth_resume_key"] {
+        let expected = format!("labels[1].{parameter}");
+        table.push((json!({"query_parameter": taken}), expected));
+    }
+    for taken in [
+        "",
+        "X-Gpu",
+        "x_gpu",
+        ":path",
+        "x-berth-gpu",
+        "sec-websocket-key",
+        "authorization",
+        "berth-resume-key",
+        "cookie",
+        "connection",
+        "host",
+        "upgrade",
+    ] {
+        table.push((json!({"header": taken}), format!("labels[1].{header}")));
+    }
+    for (label, expected) in table {
+        let label = merge(json!({"label": "gpu"}), label);
+        let mut config = policy_config();
+        config["labels"] =
+            json!([{"label": "region", "query_parameter": "r", "header": "x-region"}, label]);
+        assert_eq!(compile(config).unwrap_err(), expected, "{label}");
+    }
+    let labels = |count: usize| {
+        let labels =
+            (0..count).map(|n| json!({"label": format!("l{n}"), "header": format!("h{n}")}));
+        merge(
+            policy_config(),
+            json!({"labels": labels.collect::<Vec<_>>()}),
+        )
+    };
+    assert!(compile(labels(16)).is_ok());
+    let error = compile(labels(17)).unwrap_err();
+    assert_eq!(error, "labels: must have at most 16 entries");
 }
 
 #[test]
@@ -324,7 +402,10 @@ fn what_is_left_out_has_its_default() {
 fn what_is_written_is_what_is_read() {
     let full = merge(
         policy_config(),
-        json!({"pools_claim": "pools", "query_parameter": "t"}),
+        json!({
+            "pools_claim": "pools", "query_parameter": "t", "priority_claim": "p",
+            "labels": [{"label": "gpu", "header": "x-gpu"}],
+        }),
     );
     for config in [full, with_keys(json!([ec_jwk("ec")]))] {
         let config: PolicyConfig = serde_json::from_value(config).unwrap();
@@ -338,8 +419,9 @@ fn what_is_written_is_what_is_read() {
 
 #[test]
 fn a_member_nobody_knows_is_refused() {
-    for parent in ["", "/issuers/0", "/pools/0", "/default_pools"] {
+    for parent in ["", "/issuers/0", "/pools/0", "/default_pools", "/labels/0"] {
         let mut config = policy_config();
+        config["labels"] = json!([{"label": "gpu", "header": "x-gpu"}]);
         config.pointer_mut(parent).unwrap()["surprise"] = json!(1);
         let error = compile(config).unwrap_err();
         assert!(

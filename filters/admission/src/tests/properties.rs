@@ -18,7 +18,11 @@ use crate::{
 };
 
 fn policy() -> Policy {
-    policy_with(json!({"pools_claim": "pools"}))
+    policy_with(json!({
+        "pools_claim": "pools",
+        "priority_claim": "urgency",
+        "labels": [{"label": "region", "query_parameter": "r", "header": "x-region"}],
+    }))
 }
 
 /// What an admission promises to those who use it.
@@ -33,6 +37,12 @@ fn check_promises(sent: &Sent, admission: &Admission) -> Result<(), TestCaseErro
     prop_assert!(!owner.subject.is_empty());
     prop_assert!(owner.resume_key.len() <= 128);
     prop_assert!(owner.resume_key.bytes().all(|byte| byte.is_ascii_graphic()));
+    prop_assert!(admission.priority <= 9);
+    for (name, value) in &admission.labels {
+        prop_assert_eq!(name, "region");
+        let clean = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        prop_assert!((1..=63).contains(&value.len()) && value.bytes().all(clean));
+    }
     prop_assert!(admission.expires_at.is_some_and(|end| end.0 > NOW));
     let path = &admission.upstream.path;
     prop_assert!(path.starts_with(b"/sign_in") || path.starts_with(b"/rtsp"));
@@ -65,7 +75,7 @@ fn check_request(policy: &Policy, sent: &Sent) -> Result<(), TestCaseError> {
         prop_assert_eq!(asked.asked.get(), 1);
         check_promises(sent, admission)?;
     }
-    let printed = format!("{:?} {answer:?}", sent.request());
+    let printed = sent.read(|request| format!("{request:?} {answer:?}"));
     prop_assert!(printed.len() < 100_000);
     Ok(())
 }
@@ -99,7 +109,7 @@ fn value() -> impl Strategy<Value = Value> {
 /// Good claims, some of them replaced or removed.
 fn strange_claims() -> impl Strategy<Value = String> {
     let names = vec![
-        "iss", "aud", "sub", "exp", "nbf", "tenant", "pools", "iat", "jti", "x",
+        "iss", "aud", "sub", "exp", "nbf", "tenant", "pools", "urgency", "iat", "jti", "x",
     ];
     let changes = btree_map(select(names), value(), 0..4);
     changes.prop_map(|changes| {
@@ -112,17 +122,19 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_answered(
         method in prop_oneof![Just(b"GET".to_vec()), bytes()],
-        prefix in select(vec!["", "/rtsp", "/rtsp?", "/sign_in?token=", "/web-a/sign_in?"]),
+        prefix in select(vec!["", "/rtsp", "/rtsp?", "/sign_in?token=", "/web-a/sign_in?r="]),
         path in bytes(),
         upgrade in option::of(bytes()),
         scheme in select(vec!["", "Bearer "]),
         authorization in option::of(bytes()),
         protocols in option::of(bytes()),
         resume_key in option::of(bytes()),
+        region in option::of(bytes()),
     ) {
         let path = [prefix.as_bytes(), &path].concat();
         let authorization = authorization.map(|value| [scheme.as_bytes(), &value].concat());
-        let sent = Sent { method, path, upgrade, authorization, protocols, resume_key };
+        let labels = region.into_iter().map(|value| ("x-region", value)).collect();
+        let sent = Sent { method, path, upgrade, authorization, protocols, resume_key, labels };
         check_request(&policy(), &sent)?;
     }
 
@@ -245,7 +257,7 @@ proptest! {
             admission.answer_subprotocol.clone().unwrap_or_default(),
             admitted_body(&admission),
             format!("{admission:?}"),
-            format!("{:?}", sent.request()),
+            sent.read(|request| format!("{request:?}")),
         ];
         if carriers & 4 == 0 {
             let kept = &admission.upstream.sec_websocket_protocol;
@@ -352,6 +364,7 @@ fn a_request_without_anything_is_answered() {
         authorization: None,
         sec_websocket_protocol: None,
         resume_key: None,
+        labels: &[],
     };
     let verdict = admit(&policy(), &request, UnixSeconds(u64::MAX), &Always::yes());
     assert_eq!(verdict, Verdict::Refuse(Reason::NotFound));

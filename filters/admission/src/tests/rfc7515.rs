@@ -29,7 +29,7 @@ fn the_examples_have_expired_since_and_have_no_subject() {
         ];
         for (now, expected) in table {
             let sent = Sent::to("/rtsp").bearer(token);
-            let verdict = admit(&policy(), &sent.request(), UnixSeconds(now), &Native);
+            let verdict = sent.read(|request| admit(&policy(), request, UnixSeconds(now), &Native));
             let Verdict::Refuse(reason) = verdict else {
                 panic!("it has no subject")
             };

@@ -181,6 +181,7 @@ pub(super) struct Sent {
     pub(super) authorization: Option<Vec<u8>>,
     pub(super) protocols: Option<Vec<u8>>,
     pub(super) resume_key: Option<Vec<u8>>,
+    pub(super) labels: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Sent {
@@ -192,6 +193,7 @@ impl Sent {
             authorization: None,
             protocols: None,
             resume_key: None,
+            labels: Vec::new(),
         }
     }
 
@@ -234,15 +236,24 @@ impl Sent {
         }
     }
 
-    pub(super) fn request(&self) -> Request<'_> {
-        Request {
+    pub(super) fn label(mut self, header: &'static str, value: impl AsRef<[u8]>) -> Self {
+        self.labels.push((header, value.as_ref().to_vec()));
+        self
+    }
+
+    /// Hands the request as the proxy reads it to `f`.
+    pub(super) fn read<R>(&self, f: impl FnOnce(&Request<'_>) -> R) -> R {
+        let labels = self.labels.iter();
+        let labels: Vec<_> = labels.map(|(name, value)| (*name, &**value)).collect();
+        f(&Request {
             method: &self.method,
             path: &self.path,
             upgrade: self.upgrade.as_deref(),
             authorization: self.authorization.as_deref(),
             sec_websocket_protocol: self.protocols.as_deref(),
             resume_key: self.resume_key.as_deref(),
-        }
+            labels: &labels,
+        })
     }
 
     /// What comes of it if its token is good.
@@ -256,7 +267,7 @@ impl Sent {
         policy: &Policy,
         verifier: &impl VerifySignature,
     ) -> Result<Admission, Reason> {
-        match admit(policy, &self.request(), UnixSeconds(NOW), verifier) {
+        match self.read(|request| admit(policy, request, UnixSeconds(NOW), verifier)) {
             Verdict::Admit(admission) => Ok(*admission),
             Verdict::Refuse(reason) => Err(reason),
         }

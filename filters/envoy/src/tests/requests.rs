@@ -118,6 +118,8 @@ fn an_admitted_request_waits_for_its_placement() {
         }),
         client_address: "192.0.2.7".to_owned(),
         check_only: false,
+        priority: 0,
+        labels: BTreeMap::new(),
     };
     assert_eq!(acquire, expected);
     let tags = [
@@ -147,6 +149,41 @@ fn an_admitted_request_waits_for_its_placement() {
 }
 
 #[test]
+fn an_acquire_says_what_is_asked_for_and_how_urgently() {
+    let mut configuration = configuration();
+    configuration["admission"]["priority_claim"] = json!("exp");
+    let labels = json!([
+        {"label": "region", "query_parameter": "region", "header": "x-region"},
+        {"label": "gpu", "header": "x-gpu"},
+        {"label": "os", "header": "x-os"},
+    ]);
+    configuration["admission"]["labels"] = labels;
+    // The claim of every token here is beyond what a priority may be.
+    let mut proxy = Proxy::new(&configuration);
+    proxy.request(STREAM, "berth", authorized("/sign_in"));
+    assert_eq!(
+        refusal(&proxy.reply(STREAM)),
+        (401, "malformed_token", None)
+    );
+
+    configuration["admission"]["priority_claim"] = json!("priority");
+    let mut proxy = Proxy::new(&configuration);
+    let mut headers = authorized("/sign_in?region=eu");
+    headers.extend(list(&[("x-region", "eu"), ("x-gpu", "l40s")]));
+    proxy.request(STREAM, "berth", headers);
+    let acquire: proto::AcquireRequest = proxy.last_call("Acquire").read();
+    let asked = [("gpu", "l40s"), ("region", "eu")];
+    let asked = asked.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(acquire.labels, asked.into());
+    assert_eq!(acquire.priority, 7);
+    proxy.answer_acquire(grant(1));
+    let request = proxy.stream(STREAM).request;
+    let header = |name: &str| request.iter().find(|(other, _)| other == name).unwrap();
+    assert_eq!(header(":path").1, b"/sign_in?region=eu");
+    assert_eq!(header("x-gpu").1, b"l40s");
+}
+
+#[test]
 fn an_answer_that_is_no_grant_is_a_refusal() {
     let refuse = |reason: &str, retry_after_seconds| {
         let refusal = proto::Refusal {
@@ -166,6 +203,11 @@ fn an_answer_that_is_no_grant_is_a_refusal() {
         (refuse("no_instance", 7), (503, "no_instance", Some("7"))),
         (refuse("no_instance", 0), (503, "no_instance", None)),
         (refuse("session_exists", 7), (409, "session_exists", None)),
+        (refuse("queue_full", 7), (503, "queue_full", Some("7"))),
+        (
+            refuse("too_many_sessions", 7),
+            (429, "too_many_sessions", Some("7")),
+        ),
         (refuse("of_the_future", 7), (503, "no_instance", Some("7"))),
         (None, (500, "internal", None)),
         (broken(|grant| grant.fence = None), (500, "internal", None)),

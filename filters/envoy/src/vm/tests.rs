@@ -23,6 +23,8 @@ fn session(id: &str) -> Session {
             resume_key: String::new(),
         },
         client_address: "192.0.2.1".to_owned(),
+        priority: 0,
+        labels: Vec::new(),
     }
 }
 

@@ -602,7 +602,7 @@ impl World {
             End::Closed(_) => "over: closed",
             End::GivenUp => "over: given up",
         });
-        let session = &past.session;
+        let session = &past.acquire.session;
         if self.audit.over.insert(session.clone()) {
             self.coverage.add("over");
         }

@@ -2,51 +2,77 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use berth_tests::{AUDIENCE, ISSUER, Ports, World};
 use serde_json::{Value, json};
 
 use crate::BenchError;
 
-/// Where the listeners beside Berth's are.
-pub(crate) struct Beside {
-    /// No filter but the router.
-    pub(crate) bare: SocketAddr,
+/// What a listener beside Berth's has in front of its router.
+#[derive(Clone, Copy)]
+pub(crate) enum Filters {
+    /// Nothing.
+    Bare,
     /// Envoy's own JWT filter with the world's keys, and no placement.
-    pub(crate) jwt_authn: SocketAddr,
+    JwtAuthn,
+    /// Berth's, in a VM of its own that asks another server for instances, one that listens here.
+    Asking(SocketAddr),
 }
 
-impl Beside {
-    /// Copies what the control plane has given the world's Envoy, TLS included, so that nothing but the filters
-    /// and the choice of the host differs; then starts that Envoy anew with both.
-    pub(crate) async fn add(world: &World, ports: &mut Ports) -> Result<Self, BenchError> {
-        let envoy = world.envoy(0)?;
-        let dump = envoy.config_dump().await?;
-        let listener = dumped(
-            &dump,
-            "dynamic_listeners",
-            "/active_state/listener",
-            "https",
-        )
-        .ok_or(BenchError::Configuration("listener `https`"))?;
-        let cluster = dumped(&dump, "dynamic_active_clusters", "/cluster", "")
-            .ok_or(BenchError::Configuration("cluster"))?;
+/// Copies what the control plane has given the world's Envoy, TLS included, so that nothing but the filters
+/// and the choice of the host differs; then starts that Envoy anew with it all. Answers where each is.
+pub(crate) async fn add<const N: usize>(
+    world: &World,
+    ports: &mut Ports,
+    kinds: [Filters; N],
+) -> Result<[SocketAddr; N], BenchError> {
+    let envoy = world.envoy(0)?;
+    let dump = envoy.config_dump().await?;
+    let listener = dumped(
+        &dump,
+        "dynamic_listeners",
+        "/active_state/listener",
+        "https",
+    )
+    .ok_or(BenchError::Configuration("listener `https`"))?;
+    let cluster = static_cluster(pool_cluster(&dump)?, &addresses(world).await?)?;
 
-        let (bare, jwt_authn) = (ports.take()?, ports.take()?);
-        let listeners = [
-            with_filters(&listener, "bare", bare, &[])?,
-            with_filters(&listener, "jwt_authn", jwt_authn, &[jwt_filter(world)?])?,
-        ];
-        let cluster = static_cluster(cluster, &addresses(world).await?)?;
-        rewrite_bootstrap(world, cluster, &listeners)?;
-        envoy.restart().await?;
-        world.settled().await?;
-        let address = |port| (Ipv4Addr::LOCALHOST, port).into();
-        Ok(Self {
-            bare: address(bare),
-            jwt_authn: address(jwt_authn),
-        })
+    let mut bootstrap = Bootstrap::read(world)?;
+    bootstrap.push("clusters", cluster)?;
+    let mut listening = [(Ipv4Addr::LOCALHOST, 0).into(); N];
+    for (address, kind) in listening.iter_mut().zip(kinds) {
+        let port = ports.take()?;
+        *address = (Ipv4Addr::LOCALHOST, port).into();
+        let listener = moved(&listener, port)?;
+        let listener = match kind {
+            Filters::Bare => with_filters(listener, &[])?,
+            Filters::JwtAuthn => with_filters(listener, &[jwt_filter(world)?])?,
+            Filters::Asking(server) => {
+                bootstrap.copy_control_plane(server)?;
+                asking(listener, &dump)?
+            }
+        };
+        bootstrap.push("listeners", listener)?;
     }
+    bootstrap.write(world)?;
+    envoy.restart().await?;
+    world.settled().await?;
+    Ok(listening)
+}
+
+/// The name of the cluster that has the pool's instances.
+pub(crate) async fn cluster_name(world: &World) -> Result<String, BenchError> {
+    let cluster = pool_cluster(&world.envoy(0)?.config_dump().await?)?;
+    let name = cluster.get("name").and_then(Value::as_str);
+    Ok(name
+        .ok_or(BenchError::Configuration("cluster's name"))?
+        .to_owned())
+}
+
+fn pool_cluster(dump: &Value) -> Result<Value, BenchError> {
+    dumped(dump, "dynamic_active_clusters", "/cluster", "")
+        .ok_or(BenchError::Configuration("cluster"))
 }
 
 /// The first resource in a section of `/config_dump` whose name begins like this.
@@ -67,21 +93,22 @@ fn dumped(dump: &Value, section: &str, pointer: &str, name: &str) -> Option<Valu
     Some(resource)
 }
 
-fn with_filters(
-    listener: &Value,
-    name: &str,
-    port: u16,
-    filters: &[Value],
-) -> Result<Value, BenchError> {
+/// The listener on another port, under a name that says so.
+fn moved(listener: &Value, port: u16) -> Result<Value, BenchError> {
     let mut listener = listener.clone();
-    set(&mut listener, "/name", json!(name))?;
+    set(&mut listener, "/name", json!(format!("beside-{port}")))?;
     set(
         &mut listener,
         "/address/socket_address/port_value",
         json!(port),
     )?;
+    Ok(listener)
+}
+
+/// With these filters and the router, and every request for the static cluster.
+fn with_filters(mut listener: Value, filters: &[Value]) -> Result<Value, BenchError> {
     let manager = listener
-        .pointer_mut("/filter_chains/0/filters/0/typed_config")
+        .pointer_mut(MANAGER)
         .and_then(Value::as_object_mut)
         .ok_or(BenchError::Configuration("connection manager"))?;
     let router = manager
@@ -94,6 +121,35 @@ fn with_filters(
     manager.insert("http_filters".to_owned(), filters);
     manager.remove("rds");
     manager.insert("route_config".to_owned(), routes());
+    Ok(listener)
+}
+
+/// With Berth's filters and routes as they are, but for whom the admission filter asks.
+fn asking(mut listener: Value, dump: &Value) -> Result<Value, BenchError> {
+    let mut filter = dumped(dump, "ecds_filters", "/ecds_filter", "berth")
+        .ok_or(BenchError::Configuration("admission filter"))?;
+    // VMs are shared by their ids.
+    set(
+        &mut filter,
+        "/typed_config/config/vm_config/vm_id",
+        json!(ANSWERS),
+    )?;
+    let settings = filter
+        .pointer_mut("/typed_config/config/configuration/value")
+        .ok_or(BenchError::Configuration("configuration of the filter"))?;
+    let mut parsed: Value = serde_json::from_str(settings.as_str().unwrap_or_default())?;
+    set(&mut parsed, "/control_plane/cluster", json!(ANSWERS))?;
+    *settings = json!(parsed.to_string());
+
+    let filters = listener
+        .pointer_mut(MANAGER)
+        .and_then(|manager| manager.get_mut("http_filters"))
+        .and_then(Value::as_array_mut)
+        .ok_or(BenchError::Configuration("filters"))?;
+    let discovered = filters
+        .iter_mut()
+        .find(|filter| filter.get("config_discovery").is_some());
+    *discovered.ok_or(BenchError::Configuration("place for the filter"))? = filter;
     Ok(listener)
 }
 
@@ -159,23 +215,58 @@ fn static_cluster(mut cluster: Value, addresses: &[SocketAddr]) -> Result<Value,
     Ok(cluster)
 }
 
-fn rewrite_bootstrap(world: &World, cluster: Value, listeners: &[Value]) -> Result<(), BenchError> {
-    let path = world.folder().join("envoy-0.yaml");
-    let unreadable = |_| BenchError::Configuration("readable bootstrap");
-    let mut bootstrap: Value =
-        serde_saphyr::from_str(&fs::read_to_string(&path)?).map_err(unreadable)?;
-    let resources = bootstrap
-        .get_mut("static_resources")
-        .and_then(Value::as_object_mut)
-        .ok_or(BenchError::Configuration("static resources"))?;
-    resources.insert("listeners".to_owned(), json!(listeners));
-    resources
-        .get_mut("clusters")
-        .and_then(Value::as_array_mut)
-        .ok_or(BenchError::Configuration("static clusters"))?
-        .push(cluster);
-    // JSON is YAML.
-    Ok(fs::write(path, bootstrap.to_string())?)
+/// What the world's Envoy starts with.
+struct Bootstrap(Value);
+
+impl Bootstrap {
+    fn read(world: &World) -> Result<Self, BenchError> {
+        let unreadable = |_| BenchError::Configuration("readable bootstrap");
+        let text = fs::read_to_string(Self::path(world))?;
+        Ok(Self(serde_saphyr::from_str(&text).map_err(unreadable)?))
+    }
+
+    fn write(&self, world: &World) -> Result<(), BenchError> {
+        // JSON is YAML.
+        Ok(fs::write(Self::path(world), self.0.to_string())?)
+    }
+
+    fn path(world: &World) -> PathBuf {
+        world.folder().join("envoy-0.yaml")
+    }
+
+    /// Adds one of its static resources.
+    fn push(&mut self, kind: &'static str, resource: Value) -> Result<(), BenchError> {
+        let resources = self
+            .0
+            .get_mut("static_resources")
+            .and_then(Value::as_object_mut)
+            .ok_or(BenchError::Configuration("static resources"))?;
+        let resources = resources.entry(kind).or_insert_with(|| json!([]));
+        let resources = resources
+            .as_array_mut()
+            .ok_or(BenchError::Configuration(kind))?;
+        resources.push(resource);
+        Ok(())
+    }
+
+    /// Adds a cluster that is like the control plane's, and is this server.
+    fn copy_control_plane(&mut self, server: SocketAddr) -> Result<(), BenchError> {
+        let mut cluster = self
+            .0
+            .pointer("/static_resources/clusters/0")
+            .ok_or(BenchError::Configuration("control plane"))?
+            .clone();
+        set(&mut cluster, "/name", json!(ANSWERS))?;
+        set(
+            &mut cluster,
+            "/load_assignment/cluster_name",
+            json!(ANSWERS),
+        )?;
+        let socket = json!({ "address": server.ip(), "port_value": server.port() });
+        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
+        set(&mut cluster, endpoint, json!({ "socket_address": socket }))?;
+        self.push("clusters", cluster)
+    }
 }
 
 fn set(value: &mut Value, pointer: &'static str, to: Value) -> Result<(), BenchError> {
@@ -186,3 +277,6 @@ fn set(value: &mut Value, pointer: &'static str, to: Value) -> Result<(), BenchE
 }
 
 const CLUSTER: &str = "static";
+/// The cluster that is asked instead of the control plane, and the filter's VM that asks it.
+const ANSWERS: &str = "answers";
+const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";

@@ -8,8 +8,18 @@ pub(crate) struct Figure {
     min: f64,
     max: f64,
     unit: &'static str,
-    target: Option<f64>,
+    target: Option<Target>,
     better: &'static str,
+}
+
+/// What a figure has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Target {
+    /// The median may be at most this.
+    Median(f64),
+    /// Nothing that was seen may be more than this.
+    Greatest(f64),
 }
 
 impl Figure {
@@ -30,33 +40,45 @@ impl Figure {
 
     /// The median may be at most this.
     pub(crate) fn at_most(mut self, target: f64) -> Self {
-        self.target = Some(target);
+        self.target = Some(Target::Median(target));
+        self
+    }
+
+    /// Nothing that was seen may be more than this.
+    pub(crate) fn never_above(mut self, target: f64) -> Self {
+        self.target = Some(Target::Greatest(target));
         self
     }
 
     fn judgement(&self) -> String {
-        let Some(target) = self.target else {
-            return "no target".to_owned();
-        };
-        let met = if self.median <= target {
-            "met"
-        } else {
-            "not met"
-        };
-        let margin = (target - self.median).abs();
-        let spread = if self.max - self.min < margin {
-            ""
-        } else {
-            ", spread wider than the margin"
-        };
-        format!("at most {target}{}: {met}{spread}", self.unit)
+        let met = |met| if met { "met" } else { "not met" };
+        match self.target {
+            None => "no target".to_owned(),
+            Some(Target::Greatest(target)) => {
+                format!(
+                    "never above {target}{}: {}",
+                    self.unit,
+                    met(self.max <= target)
+                )
+            }
+            Some(Target::Median(target)) => {
+                let margin = (target - self.median).abs();
+                let spread = if self.max - self.min <= margin {
+                    ""
+                } else {
+                    ", spread wider than the margin"
+                };
+                let met = met(self.median <= target);
+                format!("at most {target}{}: {met}{spread}", self.unit)
+            }
+        }
     }
 }
 
 /// Prints a line for each figure.
 pub(crate) fn print(figures: &[Figure]) {
     println!(
-        "{:<46} {:>9} {:>9} {:>9}  target",
+        "{:<46} {:>10} {:>10} {:>10}  target",
         "", "median", "least", "greatest"
     );
     for figure in figures {
@@ -70,7 +92,7 @@ pub(crate) fn print(figures: &[Figure]) {
         } = figure;
         let shown = |value: &f64| format!("{value:.2}{unit}");
         println!(
-            "{name:<46} {:>9} {:>9} {:>9}  {}",
+            "{name:<46} {:>10} {:>10} {:>10}  {}",
             shown(median),
             shown(min),
             shown(max),
@@ -124,6 +146,10 @@ mod tests {
         for (values, expected) in cases {
             let figure = Figure::lower("ratio", "x", values).at_most(1.5);
             assert_eq!(figure.judgement(), expected, "{values:?}");
+        }
+        for (greatest, expected) in [(0.0, "never above 0: met"), (1.0, "never above 0: not met")] {
+            let figure = Figure::lower("overlaps", "", &[0.0, 0.0, greatest]).never_above(0.0);
+            assert_eq!(figure.judgement(), expected);
         }
         assert_eq!(
             Figure::lower("time", " ms", &[1.0]).judgement(),

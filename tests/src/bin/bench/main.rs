@@ -5,6 +5,7 @@
 
 mod beside;
 mod figure;
+mod placement;
 mod upgrade;
 
 use std::env;
@@ -14,27 +15,33 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use berth_client::{ConnectError, SessionError};
+use berth_runtime_emulator::NotInTime;
 use berth_tests::Error;
+
+use tokio::task::JoinError;
 
 use figure::Figure;
 
 /// What can be measured.
 #[derive(Clone, Copy)]
 enum Suite {
+    Placement,
     Upgrade,
 }
 
 impl Suite {
-    const ALL: &[Self] = &[Self::Upgrade];
+    const ALL: &[Self] = &[Self::Placement, Self::Upgrade];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Placement => "placement",
             Self::Upgrade => "upgrade",
         }
     }
 
     async fn run(self) -> Result<Vec<Figure>, BenchError> {
         match self {
+            Self::Placement => placement::run().await,
             Self::Upgrade => upgrade::run().await,
         }
     }
@@ -53,6 +60,10 @@ enum BenchError {
     Side(&'static str),
     #[error("Envoy's configuration has no {0}")]
     Configuration(&'static str),
+    #[error("an instance: {0}")]
+    Instance(#[from] NotInTime),
+    #[error("a client: {0}")]
+    Client(JoinError),
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("files: {0}")]

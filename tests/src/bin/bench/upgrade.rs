@@ -9,12 +9,12 @@ use berth_tests::{Ports, World};
 use tokio::time::Instant;
 
 use crate::BenchError;
-use crate::beside::Beside;
+use crate::beside::{self, Filters};
 use crate::figure::{Figure, percentile};
 
 /// The times of one side, in milliseconds: of each round, in the order in which they were taken.
-struct Side {
-    name: &'static str,
+pub(crate) struct Side {
+    pub(crate) name: &'static str,
     proxy: SocketAddr,
     /// Whether it looks at tokens.
     guarded: bool,
@@ -22,12 +22,37 @@ struct Side {
 }
 
 pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
-    println!(
-        "upgrade: from TCP connect to the parsed 101, a TLS connection of its own each, one after another.\n\
+    println!("upgrade: {}", how());
+    let world = world().await?;
+    let mut ports = Ports::new();
+    let kinds = [Filters::Bare, Filters::JwtAuthn];
+    let [bare, jwt_authn] = beside::add(&world, &mut ports, kinds).await?;
+    let mut all = Vec::new();
+    for (when, pause) in PAUSES {
+        let mut sides = [
+            Side::new("Berth", world.https(), true),
+            Side::new("bare Envoy", bare, false),
+            Side::new("jwt_authn", jwt_authn, true),
+        ];
+        measure(&world, &mut sides, pause).await?;
+        let [berth, bare, jwt_authn] = &sides;
+        all.extend(figures(berth, bare, jwt_authn, when));
+    }
+    Ok(all)
+}
+
+/// How [`measure`] goes about it in a [`world`].
+pub(crate) fn how() -> String {
+    format!(
+        "from TCP connect to the parsed 101, a TLS connection of its own each, one after another.\n\
          {ROUNDS} rounds of {UPGRADES} upgrades a side, sides in turn; one Envoy with --concurrency {WORKERS};\n\
          first each at the end of the one before, then {PAUSE:?} later;\n\
          {INSTANCES} emulated instances; settle 0, resume window 0; RS256; p99 over every {BLOCK} rounds."
-    );
+    )
+}
+
+/// In which nobody waits for an instance.
+pub(crate) async fn world() -> Result<World, BenchError> {
     let world = World::builder()
         .pool("web", Family::Web, |pool| {
             // No pause between sessions, no window. Probes are rare: they are not what is measured.
@@ -39,28 +64,19 @@ pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
         })
         .envoy_workers(WORKERS)
         .envoy_log_level("warning")
-        .start()
-        .await?;
-    let mut ports = Ports::new();
-    let beside = Beside::add(&world, &mut ports).await?;
-    let mut all = Vec::new();
-    for (when, pause) in [("", Duration::ZERO), (" (on an idle proxy)", PAUSE)] {
-        let mut sides = [
-            Side::new("Berth", world.https(), true),
-            Side::new("bare Envoy", beside.bare, false),
-            Side::new("jwt_authn", beside.jwt_authn, true),
-        ];
-        for side in &sides {
-            side.check(&world).await?;
-        }
-        measure(&world, &mut sides, pause).await?;
-        let [berth, bare, jwt_authn] = &sides;
-        all.extend(figures(berth, bare, jwt_authn, when));
-    }
-    Ok(all)
+        .start();
+    Ok(world.await?)
 }
 
-async fn measure(world: &World, sides: &mut [Side], pause: Duration) -> Result<(), BenchError> {
+/// Fills the sides' rounds, once each is what it says.
+pub(crate) async fn measure(
+    world: &World,
+    sides: &mut [Side],
+    pause: Duration,
+) -> Result<(), BenchError> {
+    for side in &*sides {
+        side.check(world).await?;
+    }
     for round in 0..=ROUNDS {
         // Every upgrade is another user's: none of them is somebody's second device.
         let requests =
@@ -132,7 +148,7 @@ fn figures(berth: &Side, bare: &Side, jwt_authn: &Side, when: &str) -> Vec<Figur
 }
 
 impl Side {
-    fn new(name: &'static str, proxy: SocketAddr, guarded: bool) -> Self {
+    pub(crate) fn new(name: &'static str, proxy: SocketAddr, guarded: bool) -> Self {
         Self {
             name,
             proxy,
@@ -160,7 +176,7 @@ impl Side {
     }
 
     /// The percentile of every `block` rounds taken together.
-    fn percentiles(&self, percent: usize, block: usize) -> Vec<f64> {
+    pub(crate) fn percentiles(&self, percent: usize, block: usize) -> Vec<f64> {
         let blocks = self.rounds.chunks(block).map(|rounds| {
             let mut times = rounds.concat();
             times.sort_by(f64::total_cmp);
@@ -174,10 +190,14 @@ impl Side {
 /// and belongs to what many clients at once meet.
 const PAUSE: Duration = Duration::from_millis(3);
 
+/// What is said of each figure, and how long after the end of the upgrade before the next one begins.
+pub(crate) const PAUSES: [(&str, Duration); 2] =
+    [("", Duration::ZERO), (" (on an idle proxy)", PAUSE)];
+
 const ROUNDS: usize = 60;
 const UPGRADES: usize = 40;
 /// Rounds whose samples make one p99: of 40 it would be their maximum.
-const BLOCK: usize = 10;
+pub(crate) const BLOCK: usize = 10;
 /// Enough that nobody ever waits for one.
 const INSTANCES: u8 = 64;
 const WORKERS: u16 = 1;

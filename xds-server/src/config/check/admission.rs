@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use berth_admission::{
-    DefaultPools, Family, IssuerConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
+    DefaultPools, Family, IssuerConfig, LabelConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
 };
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{Check, DurationRule, Unique};
 use crate::config::{
     error::Fault,
     field::FieldPath,
-    raw::{RawAdmission, RawDefaultPools, RawIssuer, RawPool},
+    raw::{RawAdmission, RawDefaultPools, RawIssuer, RawLabel, RawPool},
 };
 
 impl Check<'_> {
@@ -33,6 +33,8 @@ impl Check<'_> {
             default_pools: DefaultPools { native, web },
             pools_claim: raw.pools_claim,
             tenant_claim: raw.tenant_claim,
+            priority_claim: raw.priority_claim,
+            labels: raw.labels.into_iter().map(label).collect(),
         };
         // The policy's own check stops at the first fault, so it is asked about one part at a
         // time, the others replaced by what it has nothing to say of.
@@ -41,6 +43,8 @@ impl Check<'_> {
             query_parameter: config.query_parameter.clone(),
             pools_claim: config.pools_claim.clone(),
             tenant_claim: config.tenant_claim.clone(),
+            priority_claim: config.priority_claim.clone(),
+            labels: config.labels.clone(),
             ..blank_policy()
         };
         let whole = self.faults.is_empty().then(|| config.clone());
@@ -165,6 +169,21 @@ fn blank_policy() -> PolicyConfig {
         default_pools: DefaultPools::default(),
         pools_claim: None,
         tenant_claim: None,
+        priority_claim: None,
+        labels: Vec::new(),
+    }
+}
+
+fn label(raw: RawLabel) -> LabelConfig {
+    let RawLabel {
+        label,
+        query_parameter,
+        header,
+    } = raw;
+    LabelConfig {
+        label,
+        query_parameter,
+        header,
     }
 }
 

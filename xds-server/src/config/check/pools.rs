@@ -1,16 +1,16 @@
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use super::{Check, DurationRule, Unique};
+use super::{Check, Common, DurationRule, Unique};
 use crate::{
     config::{
-        Instance, Pool, Probe, ProbeKind, Timing,
+        Instance, Pool, Probe, ProbeKind,
         error::Fault,
         field::FieldPath,
-        name::{instance_name, pool_name},
+        name::{instance_name, label_name, label_value, pool_name, zone},
         raw::{RawHttpProbe, RawInstance, RawPool, RawProbe},
     },
     fleet::Thresholds,
-    placement::{PoolPolicy, SecondDevice},
+    placement::Labels,
 };
 
 impl Check<'_> {
@@ -18,7 +18,7 @@ impl Check<'_> {
         &mut self,
         raw: &[RawPool],
         field: &FieldPath,
-        timing: Option<&Timing>,
+        common: Common<'_>,
     ) -> Vec<Pool> {
         if raw.is_empty() {
             let remedy = "give at least one pool of instances";
@@ -33,7 +33,7 @@ impl Check<'_> {
         };
         let mut pools = Vec::with_capacity(raw.len());
         for (index, raw) in raw.iter().enumerate() {
-            pools.extend(self.pool(raw, &field.index(index), timing, &mut unique));
+            pools.extend(self.pool(raw, &field.index(index), common, &mut unique));
         }
         pools
     }
@@ -42,7 +42,7 @@ impl Check<'_> {
         &mut self,
         raw: &RawPool,
         field: &FieldPath,
-        timing: Option<&Timing>,
+        common: Common<'_>,
         unique: &mut UniqueInPools,
     ) -> Option<Pool> {
         let name = self.name(&raw.name, &field.key("name"), pool_name);
@@ -50,50 +50,13 @@ impl Check<'_> {
         let family = self.family(&raw.family, &field.key("family"));
         let instances = self.instances(&raw.instances, &field.key("instances"), unique);
         let probe = self.probe(raw.probe.as_ref(), &field.key("probe"));
-        let policy = self.policy(raw, field, timing);
+        let policy = self.policy(raw, field, common);
         Some(Pool {
             name: name?,
             family: family?,
             instances,
             probe: probe?,
             policy: policy?,
-        })
-    }
-
-    fn policy(
-        &mut self,
-        raw: &RawPool,
-        field: &FieldPath,
-        timing: Option<&Timing>,
-    ) -> Option<PoolPolicy> {
-        let second_device = self.choice(
-            raw.second_device.as_deref(),
-            &field.key("second_device"),
-            &[
-                ("take_over", SecondDevice::TakeOver),
-                ("refuse", SecondDevice::Refuse),
-                ("allow", SecondDevice::Allow),
-            ],
-            "take_over, refuse or allow",
-        );
-        let resume_window = self.duration(
-            raw.resume_window.as_deref(),
-            &field.key("resume_window"),
-            &RESUME_WINDOW,
-        );
-        let settle = self.duration(raw.settle.as_deref(), &field.key("settle"), &SETTLE);
-        let hold = self.hold(raw.hold.as_deref(), &field.key("hold"), timing);
-        let orphan_after = self.orphan_after(
-            raw.orphan_after.as_deref(),
-            &field.key("orphan_after"),
-            timing,
-        );
-        Some(PoolPolicy {
-            hold: hold?,
-            orphan_after: orphan_after?,
-            resume_window: resume_window?,
-            second_device: second_device?,
-            settle: settle?,
         })
     }
 
@@ -125,10 +88,15 @@ impl Check<'_> {
                 let value = address.to_string();
                 unique.addresses.claim(self, &value, &address_field);
             }
-            instances.extend(
-                name.zip(address)
-                    .map(|(name, address)| Instance { name, address }),
-            );
+            let in_zone = raw.zone.as_deref();
+            let in_zone = in_zone.and_then(|text| self.name(text, &field.key("zone"), zone));
+            let labels = self.labels(&raw.labels, &field.key("labels"));
+            instances.extend(name.zip(address).map(|(name, address)| Instance {
+                name,
+                address,
+                zone: in_zone,
+                labels,
+            }));
         }
         instances
     }
@@ -143,6 +111,20 @@ impl Check<'_> {
             return None;
         }
         Some(SocketAddr::new(ip, address.port()))
+    }
+
+    fn labels(&mut self, raw: &BTreeMap<String, String>, field: &FieldPath) -> Labels {
+        if raw.len() > MAX_LABELS {
+            let (count, most) = (raw.len(), MAX_LABELS);
+            self.fault(field.clone(), Fault::TooMany { count, most });
+        }
+        let labels = raw.iter().filter_map(|(name, value)| {
+            let field = field.key(name);
+            let name = self.name(name, &field, label_name);
+            let value = self.name(value, &field, label_value);
+            name.zip(value)
+        });
+        labels.collect()
     }
 
     fn probe(&mut self, raw: Option<&RawProbe>, field: &FieldPath) -> Option<Probe> {
@@ -206,41 +188,6 @@ impl Check<'_> {
         }
         count
     }
-
-    fn hold(
-        &mut self,
-        text: Option<&str>,
-        field: &FieldPath,
-        timing: Option<&Timing>,
-    ) -> Option<Duration> {
-        let hold = self.duration(text, field, &HOLD)?;
-        if let Some(timing) = timing {
-            let sum = hold
-                .saturating_add(timing.handshake_timeout)
-                .saturating_add(timing.tick);
-            if sum >= CLIENT_PATIENCE {
-                let limit = CLIENT_PATIENCE;
-                self.fault(field.clone(), Fault::ClientGivesUp { sum, limit });
-                return None;
-            }
-        }
-        Some(hold)
-    }
-
-    /// A lease is orphaned after three silent ticks at the earliest, and given up after that.
-    fn orphan_after(
-        &mut self,
-        text: Option<&str>,
-        field: &FieldPath,
-        timing: Option<&Timing>,
-    ) -> Option<Duration> {
-        let silence = timing.map_or(Duration::ZERO, |timing| timing.tick.saturating_mul(3));
-        let rule = DurationRule {
-            least: silence,
-            ..ORPHAN_AFTER
-        };
-        self.duration(text, field, &rule)
-    }
 }
 
 struct UniqueInPools {
@@ -249,9 +196,8 @@ struct UniqueInPools {
     addresses: Unique,
 }
 
-/// Native clients report a failed connection about this long after they began (error 0x800B1004).
-const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
-
+/// As many as admission lets a client ask for.
+const MAX_LABELS: usize = 16;
 const DEFAULT_RISE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 const DEFAULT_FALL: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 
@@ -264,24 +210,4 @@ const TIMEOUT: DurationRule = DurationRule {
     default: Duration::from_secs(1),
     least: Duration::from_millis(10),
     most: Duration::from_secs(3600),
-};
-const RESUME_WINDOW: DurationRule = DurationRule {
-    default: Duration::from_secs(30),
-    least: Duration::ZERO,
-    most: Duration::from_secs(24 * 3600),
-};
-const SETTLE: DurationRule = DurationRule {
-    default: Duration::from_millis(250),
-    least: Duration::ZERO,
-    most: Duration::from_secs(600),
-};
-const HOLD: DurationRule = DurationRule {
-    default: Duration::from_secs(8),
-    least: Duration::ZERO,
-    most: CLIENT_PATIENCE,
-};
-const ORPHAN_AFTER: DurationRule = DurationRule {
-    default: Duration::from_secs(300),
-    least: Duration::ZERO,
-    most: Duration::from_secs(24 * 3600),
 };

@@ -19,7 +19,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "hold: 8s",
         "hodl: 8s",
         &[
-            "25:3: pools[0].hodl: is not a field of the configuration: here go name, family, instances, probe, second_device, resume_window, settle, hold, orphan_after",
+            "25:3: pools[0].hodl: is not a field of the configuration: here go name, family, instances, probe, choice, second_device, resume_window, settle, warm_up, hold, queue, orphan_after, max_sessions, max_sessions_per_user, max_sessions_per_tenant, max_session_age, tenants",
         ],
     ),
     (
@@ -426,5 +426,61 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &[
             "12:73: admission.issuers[0].jwks_file: /etc/berth/secret-jwks.json: `keys[1]` holds a secret, and every Envoy would be sent it: replace that key, and give only the public half of the new one",
         ],
+    ),
+    (
+        "second_device: allow",
+        "choice: random",
+        &[
+            "22:11: pools[0].choice: `random` is not known here: write least_recently_used, pack or spread",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "queue: 10001",
+        &["25:10: pools[0].queue: 10001 is out of range: choose from 0 to 10000"],
+    ),
+    (
+        "hold: 8s",
+        "queue: many",
+        &["25:10: pools[0].queue: is of the wrong kind: write a whole number"],
+    ),
+    (
+        "hold: 8s",
+        "max_sessions: 0\n  max_sessions_per_user: -1\n  max_session_age: 10ms\n  warm_up: 2h",
+        &[
+            "25:17: pools[0].max_sessions: 0 is out of range: choose from 1 to 1000000",
+            "26:26: pools[0].max_sessions_per_user: -1 is out of range: choose from 1 to 1000000",
+            "27:20: pools[0].max_session_age: 10ms is out of range: choose from 1s to 30days",
+            "28:12: pools[0].warm_up: 2h is out of range: choose from 0s to 1h",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "max_sessions_per_tenant: 1\n  tenants: [{ name: acme }]",
+        &[
+            "25:28: pools[0].max_sessions_per_tenant: nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`",
+            "26:12: pools[0].tenants: nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`",
+        ],
+    ),
+    (
+        "- { name: gpu-3, address: 10.0.0.3:48010 }",
+        "- { name: gpu-3, address: 10.0.0.3:48010, zone: 'eu/1', labels: { Region: eu, gpu: '' } }",
+        &[
+            "30:51: pools[1].instances[0].zone: `eu/1` cannot be a name here: only a-z, A-Z, 0-9, ., _ and - may be in it, not `/`",
+            "30:77: pools[1].instances[0].labels.Region: `Region` cannot be a name here: only a-z, 0-9, ., _ and - may be in it, not `R`",
+            "30:86: pools[1].instances[0].labels.gpu: `` cannot be a name here: it is empty",
+        ],
+    ),
+    (
+        "  pools_claim: pools\n",
+        "  labels: [{ label: region, header: host }]\n",
+        &[
+            "13:37: admission.labels[0].header: must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header that the handshake or Berth reads",
+        ],
+    ),
+    (
+        "  pools_claim: pools\n",
+        "  priority_claim: ''\n",
+        &["13:19: admission.priority_claim: must not be empty"],
     ),
 ];

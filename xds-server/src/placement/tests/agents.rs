@@ -89,7 +89,7 @@ fn a_firewall_that_does_not_open_refuses() {
     a.m.pass(TIMING.agent_within);
     assert!(matches!(
         a.m.answer_to("s1"),
-        Some(Outcome::Refused(Refusal::Cancelled))
+        Some(Outcome::Refused(Refusal::NoInstance { .. }))
     ));
     assert_eq!(a.m.state("web-1"), "settling");
 }
@@ -229,4 +229,32 @@ fn only_instances_with_an_agent_hear_of_one() {
         None
     );
     assert_eq!(m.placement.agent(m.now, &"web-9".into(), report), None);
+}
+
+#[test]
+fn what_an_earlier_control_plane_said_is_outranked() {
+    // It reached order 40 and lease 500 of the same term; this one knows nothing of that.
+    let mut a = Agented::new();
+    a.order.revision = Revision {
+        term: 1,
+        sequence: 40,
+    };
+    let over = Fence {
+        term: 1,
+        sequence: 500,
+    };
+    a.report(false, Some(over));
+    assert!(
+        a.order.revision
+            > Revision {
+                term: 1,
+                sequence: 40
+            }
+    );
+    a.report(false, Some(over));
+    assert_eq!(a.m.acquire("s1", owner("alice", None)), None);
+    a.report(false, Some(over));
+    assert!(a.order.open.as_ref().is_some_and(|open| open.fence > over));
+    a.report(false, Some(over));
+    assert!(matches!(a.m.answer_to("s1"), Some(Outcome::Granted(_))));
 }

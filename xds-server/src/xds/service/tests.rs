@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::core::v3::Locality;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::google::rpc;
 use tokio::net::TcpListener;
@@ -43,7 +44,8 @@ async fn a_proxy_is_given_what_is_published() {
         world.event().await,
         NodeEvent::Connected {
             node: node(),
-            stream
+            stream,
+            zone: None,
         }
     );
     assert_eq!(
@@ -82,7 +84,7 @@ async fn streams_are_told_apart_and_told_the_same() {
     }
     let mut streams = Vec::new();
     for _ in &proxies {
-        let NodeEvent::Connected { node, stream } = world.event().await else {
+        let NodeEvent::Connected { node, stream, .. } = world.event().await else {
             panic!("not connected")
         };
         assert_eq!(node, "edge-1");
@@ -90,6 +92,44 @@ async fn streams_are_told_apart_and_told_the_same() {
     }
     streams.sort();
     assert_eq!(streams, [StreamId(1), StreamId(2)]);
+}
+
+#[tokio::test]
+async fn a_proxy_says_where_it_is() {
+    let mut world = World::start().await;
+    let place = |zone: &str| {
+        Some(Locality {
+            region: "eu".to_owned(),
+            zone: zone.to_owned(),
+            ..Locality::default()
+        })
+    };
+    for (locality, expected) in [
+        (None, None),
+        (place(""), None),
+        (place("eu-1a"), Some("eu-1a".to_owned())),
+    ] {
+        let (sender, receiver) = mpsc::channel(1);
+        let first = DeltaDiscoveryRequest {
+            node: Some(Node {
+                id: "edge-1".to_owned(),
+                locality,
+                ..Node::default()
+            }),
+            ..first_request("")
+        };
+        sender.send(first).await.unwrap();
+        let mut client = world.client().await;
+        let requests = ReceiverStream::new(receiver);
+        let responses = client.delta_aggregated_resources(requests).await.unwrap();
+        let NodeEvent::Connected { zone, .. } = world.event().await else {
+            panic!("not connected")
+        };
+        assert_eq!(zone, expected);
+        drop((sender, responses));
+        let end = world.event().await;
+        assert!(matches!(end, NodeEvent::Disconnected { .. }), "{end:?}");
+    }
 }
 
 #[tokio::test]

@@ -6,19 +6,13 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
 };
 
-use axum::{
-    Json, Router,
-    extract::{Request, State},
-    http::{Method, StatusCode},
-    response::{IntoResponse, Response},
-};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+
+mod admin;
 
 /// What a run of `berth` left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +67,10 @@ fn help_teaches_and_mistakes_are_64() {
         (&["token", "--help"], 0, "--new-key ES256 --key-out", ""),
         (&["instances", "--help"], 0, "drain gpu-1", ""),
         (&["sessions", "--help"], 0, "terminate ID", ""),
+        (&["history", "--help"], 0, "--since 1day", ""),
+        (&["history", "--limit", "0"], 64, "", "1..=10000"),
+        (&["history", "--since", "soon"], 64, "", "--since"),
+        (&["bootstrap", "--zone", "eu/1"], 64, "", "--zone"),
         (&[], 64, "", "Usage: berth <COMMAND>"),
         (&["place"], 64, "", "unrecognized subcommand 'place'"),
         (&["instances", "drain"], 64, "", "<NAME>"),
@@ -361,189 +359,4 @@ fn a_key_that_cannot_sign_is_named() {
     }
 }
 
-/// An admin API that answers one thing to everything, and what it was asked.
-struct AdminApi {
-    url: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl AdminApi {
-    async fn start(status: StatusCode, answer: &str) -> Self {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let state = (asked.clone(), status, answer.to_owned());
-        let router = Router::new().fallback(respond).with_state(state);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, router).await });
-        Self { url, asked }
-    }
-
-    /// Runs `berth` against it.
-    async fn berth(&self, arguments: &[&str]) -> Run {
-        let mut command = command(Path::new("/"), arguments);
-        command.env("BERTH_ADMIN", &self.url);
-        let output = tokio::process::Command::from(command).output().await;
-        output.unwrap().into()
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-type Answer = (Arc<Mutex<Vec<String>>>, StatusCode, String);
-
-async fn respond(State((asked, status, answer)): State<Answer>, request: Request) -> Response {
-    let line = format!("{} {}", request.method(), request.uri());
-    asked.lock().unwrap().push(line);
-    assert!(matches!(*request.method(), Method::GET | Method::POST));
-    match serde_json::from_str::<Value>(&answer) {
-        Ok(answer) => (status, Json(answer)).into_response(),
-        Err(_) => (status, answer).into_response(),
-    }
-}
-
-#[tokio::test]
-async fn instances_and_sessions_are_listed() {
-    for (what, answer, table) in [
-        ("instances", INSTANCES, INSTANCES_TABLE),
-        ("sessions", SESSIONS, SESSIONS_TABLE),
-        ("instances", "[]", INSTANCES_HEADER),
-    ] {
-        let api = AdminApi::start(StatusCode::OK, answer).await;
-        for arguments in [&[what][..], &[what, "list"]] {
-            let run = api.berth(arguments).await;
-            assert_eq!(run.code, Some(0), "{run:?}");
-            assert_eq!(run.stdout, table, "berth {arguments:?}");
-        }
-        for arguments in [&[what, "--json"][..], &[what, "list", "--json"]] {
-            let run = api.berth(arguments).await;
-            let (found, sent): (Value, Value) = (
-                serde_json::from_str(&run.stdout).unwrap(),
-                serde_json::from_str(answer).unwrap(),
-            );
-            assert_eq!(found, sent, "berth {arguments:?}");
-        }
-        assert_eq!(api.asked(), vec![format!("GET /v1/{what}"); 4]);
-    }
-}
-
-#[tokio::test]
-async fn orders_reach_the_admin_api() {
-    for (arguments, asked, stdout) in [
-        (
-            &["instances", "drain", "gpu-1"][..],
-            "POST /v1/instances/gpu-1/drain",
-            "gpu-1 is draining: it is given to nobody new\n",
-        ),
-        (
-            &["instances", "undrain", "gpu-1"],
-            "POST /v1/instances/gpu-1/undrain",
-            "gpu-1 is not draining\n",
-        ),
-        (
-            &["sessions", "terminate", "0b5c/e?1"],
-            "POST /v1/sessions/0b5c%2Fe%3F1/terminate",
-            "0b5c/e?1 is being closed\n",
-        ),
-        (
-            &["instances", "drain", "gpu-1", "--json"],
-            "POST /v1/instances/gpu-1/drain",
-            "{\n  \"done\": true\n}\n",
-        ),
-    ] {
-        let api = AdminApi::start(StatusCode::ACCEPTED, r#"{"done": true}"#).await;
-        let run = api.berth(arguments).await;
-        assert_eq!(
-            (run.code, run.stdout.as_str()),
-            (Some(0), stdout),
-            "{run:?}"
-        );
-        assert_eq!(api.asked(), [asked]);
-    }
-}
-
-#[tokio::test]
-async fn what_the_admin_api_does_not_do_is_said_with_a_remedy() {
-    for (arguments, status, answer, expected) in [
-        (
-            &["instances", "drain", "gpu-9"][..],
-            StatusCode::NOT_FOUND,
-            r#"{"error": "there is no instance `gpu-9`"}"#,
-            "there is no instance `gpu-9`; `berth instances` lists those there are\n",
-        ),
-        (
-            &["sessions", "terminate", "x"],
-            StatusCode::NOT_FOUND,
-            r#"{"error": "there is no session `x`"}"#,
-            "there is no session `x`; `berth sessions` lists those there are\n",
-        ),
-        (
-            &["sessions"],
-            StatusCode::SERVICE_UNAVAILABLE,
-            r#"{"error": "stopping"}"#,
-            "/v1/sessions answered 503 Service Unavailable: stopping\n",
-        ),
-        (
-            &["sessions"],
-            StatusCode::OK,
-            r#"[{"id": "x"}]"#,
-            "does --admin name `admin.listen` of a `berth serve` of this version?\n",
-        ),
-        (
-            &["instances"],
-            StatusCode::NOT_FOUND,
-            "404 page not found",
-            "does --admin name `admin.listen` of a `berth serve` of this version?\n",
-        ),
-    ] {
-        let api = AdminApi::start(status, answer).await;
-        let run = api.berth(arguments).await;
-        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
-        assert!(run.stderr.ends_with(expected), "{run:?}");
-    }
-}
-
-#[tokio::test]
-async fn nobody_there_is_said_with_a_remedy() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let run = berth(Path::new("/"), &["instances", "--admin", &url]);
-    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
-    let start = format!("cannot reach the admin API at {url}");
-    assert!(run.stderr.starts_with(&start), "{run:?}");
-    assert!(run.stderr.contains("Connection refused"), "{run:?}");
-    assert!(run.stderr.contains("is `berth serve` running?"), "{run:?}");
-}
-
-const EXAMPLE: &str = include_str!("../berth.example.yaml");
-
-const INSTANCES: &str = r#"[
-    {"name": "gpu-2", "pool": "web", "family": "web", "address": "10.0.0.2:49100",
-     "health": "down", "draining": true, "lease": null},
-    {"name": "gpu-1", "pool": "web", "family": "web", "address": "10.0.0.1:49100",
-     "health": "up", "draining": false, "later": 1, "lease": {"state": "active",
-     "session": "s-1", "fence": "7.12", "subject": "alice", "since_seconds": 3723}}
-]"#;
-const INSTANCES_HEADER: &str =
-    "POOL  INSTANCE  FAMILY  ADDRESS  HEALTH  DRAINING  LEASE  FOR  SUBJECT  SESSION  FENCE\n";
-const INSTANCES_TABLE: &str = "\
-POOL  INSTANCE  FAMILY  ADDRESS         HEALTH  DRAINING  LEASE   FOR       SUBJECT  SESSION  FENCE
-web   gpu-1     web     10.0.0.1:49100  up      -         active  1h 2m 3s  alice    s-1      7.12
-web   gpu-2     web     10.0.0.2:49100  down    draining  -       -         -        -        -
-";
-
-const SESSIONS: &str = r#"[
-    {"id": "s-2", "pool": "web", "instance": null, "subject": "bob", "tenant": "",
-     "client_address": "203.0.113.9", "state": "waiting", "age_seconds": 0, "node": "edge-1",
-     "vm": "v-1"},
-    {"id": "s-1", "pool": "native", "instance": "gpu-3", "subject": "alice", "tenant": "acme",
-     "client_address": "2001:db8::1", "state": "active", "age_seconds": 60, "node": "edge-1",
-     "vm": "v-2"}
-]"#;
-const SESSIONS_TABLE: &str = "\
-SESSION  POOL    INSTANCE  STATE    FOR  SUBJECT  TENANT  CLIENT       NODE    VM
-s-1      native  gpu-3     active   1m   alice    acme    2001:db8::1  edge-1  v-2
-s-2      web     -         waiting  0s   bob      -       203.0.113.9  edge-1  v-1
-";
+const EXAMPLE: &str = include_str!("../../berth.example.yaml");

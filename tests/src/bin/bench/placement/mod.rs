@@ -1,0 +1,16 @@
+//! What placement costs, and what it keeps.
+
+mod burst;
+mod fixed;
+mod machine;
+mod upgrade;
+
+use crate::BenchError;
+use crate::figure::Figure;
+
+pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
+    let mut figures = machine::run()?;
+    figures.extend(burst::run().await?);
+    figures.extend(upgrade::run().await?);
+    Ok(figures)
+}

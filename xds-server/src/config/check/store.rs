@@ -1,0 +1,58 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Check, DurationRule};
+use crate::config::{
+    Store, StorePlace,
+    error::Fault,
+    field::FieldPath,
+    raw::{RawHistory, RawStore},
+};
+use crate::store::HistoryLimits;
+
+impl Check<'_> {
+    pub(super) fn store(&mut self, raw: Option<RawStore>, field: &FieldPath) -> Option<Store> {
+        let raw = raw.unwrap_or_default();
+        let place = match raw.path.as_deref().unwrap_or(DEFAULT_PATH) {
+            "" => {
+                let remedy = "name a file, or `:memory:` to keep nothing";
+                self.fault(field.key("path"), Fault::Empty { remedy });
+                None
+            }
+            MEMORY => Some(StorePlace::Memory),
+            path => Some(StorePlace::File(self.absolute(Path::new(path)))),
+        };
+        let history = self.history(raw.history, &field.key("history"));
+        Some(Store {
+            place: place?,
+            history: history?,
+        })
+    }
+
+    fn history(&mut self, raw: Option<RawHistory>, field: &FieldPath) -> Option<HistoryLimits> {
+        let raw = raw.unwrap_or_default();
+        let max_age = self.duration(raw.max_age.as_deref(), &field.key("max_age"), &MAX_AGE);
+        let max_sessions = match raw.max_sessions {
+            None => Some(HistoryLimits::DEFAULT.max_sessions),
+            some => self
+                .number(some, &field.key("max_sessions"), 0..=MAX_SESSIONS)
+                .map(u64::from),
+        };
+        Some(HistoryLimits {
+            max_age: max_age?,
+            max_sessions: max_sessions?,
+        })
+    }
+}
+
+const DEFAULT_PATH: &str = "berth.redb";
+const MEMORY: &str = ":memory:";
+
+const MAX_AGE: DurationRule = DurationRule {
+    default: HistoryLimits::DEFAULT.max_age,
+    least: Duration::from_secs(60),
+    most: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+};
+
+/// Some gigabytes.
+const MAX_SESSIONS: u32 = 10_000_000;

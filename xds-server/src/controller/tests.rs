@@ -1,0 +1,403 @@
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+
+use super::*;
+use crate::clock::Clock;
+use crate::fleet::{Fleet, InstanceSpec, Thresholds};
+use crate::placement::{
+    self, Labels, LeaseRecord, Origin, Owner, Placement, PoolPolicy, Priority, Timing, User,
+};
+use crate::store::writer::{Health as StoreHealth, Progress, Ticket, Writer};
+use crate::store::{
+    Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
+    StoreFailure, UnixMillis,
+};
+use crate::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
+
+/// How a store does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Disk {
+    Full,
+    Stuck,
+    Well,
+}
+
+#[derive(Debug)]
+struct Kept {
+    disk: Disk,
+    /// How many commits have been begun.
+    begun: u64,
+    batch: Batch,
+}
+
+/// A store that does as it is told, and shows what it has got.
+#[derive(Clone, Debug)]
+struct Told(Arc<(Mutex<Kept>, Condvar)>);
+
+impl Told {
+    fn new(disk: Disk) -> Self {
+        let kept = Kept {
+            disk,
+            begun: 0,
+            batch: Batch::default(),
+        };
+        Self(Arc::new((Mutex::new(kept), Condvar::new())))
+    }
+
+    fn set(&self, disk: Disk) {
+        self.0.0.lock().unwrap().disk = disk;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until a commit has been begun.
+    fn wait_for_commit(&self) {
+        let kept = self.0.0.lock().unwrap();
+        let waited = self
+            .0
+            .1
+            .wait_timeout_while(kept, PATIENCE, |kept| kept.begun == 0);
+        assert!(!waited.unwrap().1.timed_out());
+    }
+
+    fn lease(&self, instance: &str) -> Option<LeaseRecord> {
+        self.0.0.lock().unwrap().batch.lease_of(&instance.into())
+    }
+}
+
+impl Store for Told {
+    fn load(&mut self, _: Stamp) -> Result<Loaded, LoadError> {
+        Ok(Loaded::default())
+    }
+
+    fn commit(&mut self, batch: &Batch, _: u64) -> Result<(), CommitError> {
+        let mut kept = self.0.0.lock().unwrap();
+        kept.begun += 1;
+        self.0.1.notify_all();
+        let mut kept = self
+            .0
+            .1
+            .wait_while(kept, |kept| kept.disk == Disk::Stuck)
+            .unwrap();
+        if kept.disk == Disk::Full {
+            let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(StoreFailure::from(redb::Error::Io(error)).into());
+        }
+        kept.batch.merge(batch.clone(), usize::MAX);
+        Ok(())
+    }
+
+    fn tend(&mut self, _: UnixMillis) -> Result<(), CommitError> {
+        Ok(())
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        MemoryStore::new(HistoryLimits::DEFAULT).history()
+    }
+}
+
+struct Scene {
+    controller: Controller,
+    store: Told,
+    progress: watch::Receiver<Progress>,
+    /// The task ends with them.
+    _senders: (mpsc::Sender<crate::probes::ProbeResult>, Writer),
+}
+
+fn scene(disk: Disk) -> Scene {
+    let store = Told::new(disk);
+    let clock = Clock::start();
+    let (writer, journal, progress) = Writer::start(Box::new(store.clone()), 7, clock).unwrap();
+    let timing = Timing {
+        agent_within: Duration::from_secs(10),
+        learn_for: Duration::ZERO,
+        reserve_for: Duration::from_secs(60),
+        silent_after: Duration::from_secs(60),
+    };
+    let now = clock.now();
+    let mut placement = Placement::new(timing, 7, 1, now);
+    placement.set_pool(
+        now,
+        "web".into(),
+        PoolPolicy {
+            settle: Duration::ZERO,
+            resume_window: Duration::ZERO,
+            queue: 0,
+            ..PoolPolicy::default()
+        },
+    );
+    placement.add_instance(
+        now,
+        placement::InstanceSpec {
+            name: "web-1".into(),
+            pool: "web".into(),
+            host: "192.0.2.1".into(),
+            zone: None,
+            labels: Labels::default(),
+            agent: false,
+        },
+    );
+    placement.set_up(now, &"web-1".into(), true);
+    placement.set_reach(now, "edge-1".into(), ["web-1".into()].into());
+    placement.advance(now);
+    let fleet = Fleet::new([InstanceSpec {
+        name: "web-1".into(),
+        pool: "web".into(),
+        address: "192.0.2.1:49100".parse().unwrap(),
+        thresholds: Thresholds {
+            rise: 1.try_into().unwrap(),
+            fall: 1.try_into().unwrap(),
+        },
+    }]);
+    let (xds, nodes) = XdsServer::new();
+    let (probes, results) = mpsc::channel(1);
+    let (controller, task) = run(Parts {
+        clock,
+        durability: Durability {
+            journal,
+            progress: progress.clone(),
+            complete: false,
+        },
+        fleet,
+        families: [("web".into(), Family::Web)].into(),
+        gateway: Gateway {
+            listeners: Vec::new(),
+            certificate: Certificate {
+                chain_pem: String::new(),
+                private_key_pem: String::new(),
+            },
+            filter: FilterSpec {
+                module_path: "/berth_filter.wasm".into(),
+                vm_id: "berth".to_owned(),
+                configuration_json: "{}".to_owned(),
+            },
+            handshake_timeout: Duration::from_secs(5),
+            pools: vec![PoolSpec {
+                name: "web".to_owned(),
+                connect_timeout: Duration::from_secs(5),
+                clusters: Vec::new(),
+            }],
+        },
+        nodes,
+        placement,
+        probes: results,
+        xds,
+    })
+    .unwrap();
+    tokio::spawn(task);
+    Scene {
+        controller,
+        store,
+        progress,
+        _senders: (probes, writer),
+    }
+}
+
+fn origin(sequence: u64) -> Origin {
+    Origin {
+        node: "edge-1".into(),
+        vm: "v-1".into(),
+        sequence,
+    }
+}
+
+fn acquire(session: &str, sequence: u64) -> Acquire {
+    Acquire {
+        origin: origin(sequence),
+        session: session.into(),
+        pool: "web".into(),
+        owner: Owner {
+            user: User {
+                issuer: "i".into(),
+                subject: format!("of-{session}").into(),
+            },
+            tenant: "".into(),
+            resume_key: None,
+        },
+        client_address: "203.0.113.9".into(),
+        priority: Priority::default(),
+        labels: Labels::default(),
+    }
+}
+
+fn empty_sync(sequence: u64) -> Sync {
+    Sync {
+        origin: origin(sequence),
+        sessions: Some(Vec::new()),
+        ended: Vec::new(),
+    }
+}
+
+async fn health(scene: &mut Scene, wanted: fn(&StoreHealth) -> bool) {
+    let waiting = scene.progress.wait_for(|progress| wanted(&progress.health));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_answered_before_it_is_durable() {
+    let scene = scene(Disk::Stuck);
+    let controller = scene.controller.clone();
+    let mut granted = Box::pin(controller.acquire(acquire("s-1", 1)));
+    assert!(granted.as_mut().now_or_never().is_none());
+    scene.store.wait_for_commit();
+    // It is another session's by now, and its VM's word comes after it.
+    let mut refused = Box::pin(controller.acquire(acquire("s-2", 2)));
+    let mut synced = Box::pin(controller.sync(empty_sync(1)));
+    let mut drained = Box::pin(controller.drain("web-1".into(), true));
+    assert!(refused.as_mut().now_or_never().is_none());
+    assert!(synced.as_mut().now_or_never().is_none());
+    assert!(drained.as_mut().now_or_never().is_none());
+    let instances = controller.instances().await.unwrap();
+    assert!(instances[0].view.lease.is_some() && instances[0].view.draining);
+    for waiting in [
+        granted.as_mut().now_or_never().is_none(),
+        refused.as_mut().now_or_never().is_none(),
+        synced.as_mut().now_or_never().is_none(),
+        drained.as_mut().now_or_never().is_none(),
+    ] {
+        assert!(waiting);
+    }
+
+    scene.store.set(Disk::Well);
+    let placed = granted.await.unwrap().unwrap();
+    assert_eq!(placed.grant.instance, "web-1".into());
+    let refused = refused.await.unwrap().unwrap_err();
+    assert!(matches!(
+        refused,
+        NotPlaced::Refused(Refusal::NoInstance { .. })
+    ));
+    synced.await.unwrap();
+    drained.await.unwrap().unwrap();
+    let lease = scene.store.lease("web-1").unwrap();
+    assert_eq!(lease.fence, placed.grant.fence);
+    let kept = scene.store.0.0.lock().unwrap();
+    assert!(kept.batch.is_complete() && kept.batch.drains(&"web-1".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_who_is_new_and_forgets_nothing() {
+    let mut scene = scene(Disk::Well);
+    let controller = scene.controller.clone();
+    controller
+        .acquire(acquire("s-1", 1))
+        .await
+        .unwrap()
+        .unwrap();
+
+    scene.store.set(Disk::Full);
+    // Ends and Syncs go on.
+    controller.sync(empty_sync(2)).await.unwrap();
+    health(&mut scene, |health| {
+        matches!(health, StoreHealth::Failing(_))
+    })
+    .await;
+    let instances = controller.instances().await.unwrap();
+    assert!(instances[0].view.lease.is_none());
+    assert!(scene.store.lease("web-1").is_some());
+    let refused = controller.acquire(acquire("s-2", 3)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), NotPlaced::NotStored);
+    let refused = controller.check(acquire("s-2", 3)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), NotPlaced::NotStored);
+    let drained = controller.drain("web-1".into(), true).await.unwrap();
+    assert_eq!(drained, Err(OrderError::NotStored(NotStored)));
+    let unknown = controller.drain("web-9".into(), true).await.unwrap();
+    assert!(matches!(unknown, Err(OrderError::Unknown(_))));
+    let metrics = controller.metrics().await.unwrap();
+    assert!(metrics.contains("berth_store_failing 1"), "{metrics}");
+
+    scene.store.set(Disk::Well);
+    health(&mut scene, |health| matches!(health, StoreHealth::Well)).await;
+    assert_eq!(scene.store.lease("web-1"), None);
+    assert!(
+        scene
+            .store
+            .0
+            .0
+            .lock()
+            .unwrap()
+            .batch
+            .drains(&"web-1".into())
+    );
+    controller
+        .drain("web-1".into(), false)
+        .await
+        .unwrap()
+        .unwrap();
+    controller
+        .acquire(acquire("s-3", 4))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(scene.store.lease("web-1").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_found_no_room_is_given_back() {
+    let mut scene = scene(Disk::Full);
+    let controller = scene.controller.clone();
+    let refused = controller.acquire(acquire("s-1", 1)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), NotPlaced::NotStored);
+    let instances = controller.instances().await.unwrap();
+    assert!(instances[0].view.lease.is_none());
+    assert!(controller.sessions().await.unwrap().is_empty());
+    scene.store.set(Disk::Well);
+    health(&mut scene, |health| matches!(health, StoreHealth::Well)).await;
+    assert_eq!(scene.store.lease("web-1"), None);
+    let placed = controller.acquire(acquire("s-2", 2)).await.unwrap();
+    assert!(placed.is_ok());
+}
+
+/// Nothing says that it fails: it does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_is_not_waited_for() {
+    let scene = scene(Disk::Stuck);
+    let controller = scene.controller.clone();
+    let waiting = controller.acquire(acquire("s-1", 1));
+    let refused = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    assert_eq!(refused.unwrap().unwrap_err(), NotPlaced::NotStored);
+    controller.sync(empty_sync(2)).await.unwrap();
+    let refused = controller.acquire(acquire("s-2", 3)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), NotPlaced::NotStored);
+    scene.store.set(Disk::Well);
+    let mut progress = scene.progress.clone();
+    let written = progress.wait_for(|progress| progress.durable >= Ticket(2));
+    tokio::time::timeout(PATIENCE, written)
+        .await
+        .unwrap()
+        .unwrap();
+    let placed = controller.acquire(acquire("s-3", 4)).await.unwrap();
+    assert!(placed.is_ok());
+}
+
+#[tokio::test]
+async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not() {
+    let (controller, mut events) = Controller::channel();
+    let mut waiting = Box::pin(controller.acquire(acquire("s-1", 1)));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let Some(Event::Acquire(asked, _, reply)) = events.events.recv().await else {
+        panic!("no Acquire");
+    };
+    assert!(events.cancels.try_recv().is_err());
+    drop(waiting);
+    let Cancel { request, session } = events.cancels.try_recv().unwrap();
+    assert_eq!((request, session), (asked, "s-1".into()));
+    assert!(reply.is_closed());
+
+    let mut waiting = Box::pin(controller.acquire(acquire("s-1", 1)));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let Some(Event::Acquire(second, _, reply)) = events.events.recv().await else {
+        panic!("no Acquire");
+    };
+    assert_ne!(second, asked);
+    reply.send(Err(Refusal::Superseded.into())).unwrap();
+    let answer = waiting.await.unwrap().map(|placed| placed.grant);
+    assert_eq!(answer, Err(NotPlaced::Refused(Refusal::Superseded)));
+    assert!(events.cancels.try_recv().is_err());
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
