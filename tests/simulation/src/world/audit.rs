@@ -82,6 +82,8 @@ pub(crate) struct Turn {
     pub(crate) tenant: super::Text,
     /// How many had arrived by then.
     pub(crate) arrivals: u64,
+    /// It was a turn for sure, and not something in place of what they had.
+    pub(crate) sure: bool,
 }
 
 impl Audit {

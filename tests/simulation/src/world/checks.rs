@@ -324,7 +324,9 @@ impl World {
         let reached = audit.reach.get(&acquire.origin.node);
         let warm = |warm_at: &Time| now >= *warm_at;
         let agent = audit.agents_heard.get(name);
-        let silent = |heard: &Time| now.since(*heard) >= TIMING.silent_after;
+        // By the last time that the machine looked.
+        let looked = self.plane.before_this;
+        let silent = |heard: &Time| looked.since(*heard) >= TIMING.silent_after;
         let machine = self.plane.machine.as_ref()?;
         let lacks = [
             (machine.is_learning(), "nobody knows yet what is live"),
@@ -475,15 +477,16 @@ impl World {
             priority: acquire.priority.0,
             tenant: tenant.clone(),
             arrivals: self.audit.arrivals(),
+            sure: !in_its_place,
         };
         let of_level = |other: &Turn| other.pool == turn.pool && other.priority == turn.priority;
-        let last = |tenant: &str| {
+        let last = |tenant: &str, sure: bool| {
             let turns = self.audit.turns.iter().rev();
             let mut turns = turns.filter(|other| of_level(other));
-            turns.find(|other| &*other.tenant == tenant)
+            turns.find(|other| &*other.tenant == tenant && (other.sure || !sure))
         };
-        let last_of = |tenant: &str| last(tenant).map_or(0, |turn| turn.arrivals);
-        let previous = last_of(tenant);
+        let last_of = |tenant: &str| last(tenant, false).map_or(0, |turn| turn.arrivals);
+        let previous = last(tenant, true).map_or(0, |turn| turn.arrivals);
         let passed_over = self.audit.waiting.values().find(|other| {
             let wanted = &other.acquire;
             let same_pool = wanted.pool == acquire.pool && wanted.session != acquire.session;
@@ -556,6 +559,7 @@ impl World {
     /// Somebody is told that there is nothing: is there?
     fn audit_no_instance(&mut self, now: Time, waiting: &Waiting) {
         let acquire = &waiting.acquire;
+        let equal = self.equal_tenants(acquire);
         let Some(policy) = self.policy(&acquire.pool) else {
             return;
         };
@@ -564,7 +568,7 @@ impl World {
             .machine
             .as_ref()
             .is_some_and(crate::placement::Placement::is_learning);
-        if learning || !policy.tenants.is_empty() || policy.max_sessions.is_some() {
+        if learning || !equal || policy.max_sessions.is_some() {
             return;
         }
         let views = self.views(now);
