@@ -230,7 +230,8 @@ impl Placement {
         };
         let mut claim = Claim::None;
         let held = self.users.get(session.user).map(|holder| &holder.held);
-        for key in held.into_iter().flatten() {
+        // The latest first: an earlier one that it could not be sent to is on its way out.
+        for key in held.into_iter().flatten().rev() {
             let Some(slot) = self
                 .slots
                 .get(*key)
@@ -253,7 +254,10 @@ impl Placement {
                 LeaseState::Active | LeaseState::Reserved { .. } => match policy.second_device {
                     SecondDevice::Allow => {}
                     SecondDevice::Refuse => claim = Claim::Refused,
-                    SecondDevice::TakeOver => claim = Claim::Own(*key),
+                    SecondDevice::TakeOver if matches!(claim, Claim::None) => {
+                        claim = Claim::Own(*key);
+                    }
+                    SecondDevice::TakeOver => {}
                 },
             }
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::placement::{
-    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, RequestId, SessionId, Sync,
-    Time, User, VmId,
+    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, Owner, RequestId, SessionId,
+    Sync, Time, User, VmId,
 };
 
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(crate) struct Audit {
     /// Sessions that were not granted by this machine as it is, or had been given up for a while.
     pub(crate) uncounted: BTreeSet<SessionId>,
     /// Instances with a lease, as far as has been told.
-    pub(crate) taken: BTreeSet<InstanceName>,
+    pub(crate) taken: BTreeMap<InstanceName, Owner>,
     /// Whose instances have been freed by the call that is under way.
     pub(crate) freed_now: HashSet<User>,
     /// For how long the VMs of sessions had been silent that were given up, and have not been heard of since.
@@ -60,7 +60,7 @@ pub(crate) struct Lease {
     pub(crate) fence: Fence,
     pub(crate) session: SessionId,
     pub(crate) vm: VmId,
-    pub(crate) user: User,
+    pub(crate) owner: Owner,
     pub(crate) life: u64,
     pub(crate) before: Before,
 }
@@ -82,6 +82,8 @@ pub(crate) struct Turn {
     pub(crate) tenant: super::Text,
     /// How many had arrived by then.
     pub(crate) arrivals: u64,
+    /// It was a turn for sure, and not something in place of what they had.
+    pub(crate) sure: bool,
 }
 
 impl Audit {
@@ -93,7 +95,8 @@ impl Audit {
     pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
         self.start();
         for record in leases {
-            self.taken.insert(record.instance.clone());
+            self.taken
+                .insert(record.instance.clone(), record.owner.clone());
             self.heard.insert(record.vm.clone(), now);
             let leases = self.leases.entry(record.instance.clone()).or_default();
             let same =
@@ -104,7 +107,7 @@ impl Audit {
                     fence: record.fence,
                     session: record.session.clone(),
                     vm: record.vm.clone(),
-                    user: record.owner.user.clone(),
+                    owner: record.owner.clone(),
                     life: self.life,
                     before: Before {
                         unheard: Duration::ZERO,
@@ -121,15 +124,18 @@ impl Audit {
 
     pub(crate) fn changed(&mut self, instance: &InstanceName, change: Change) {
         match change {
-            Change::Adopted | Change::Reserved => self.taken.insert(instance.clone()),
-            Change::Freed => {
+            Change::Adopted | Change::Reserved => {
                 let leases = self.leases.get(instance);
-                let user = leases.and_then(|leases| Some(leases.last()?.user.clone()));
-                self.freed_now.extend(user);
-                self.taken.remove(instance)
+                let owner = leases.and_then(|leases| Some(leases.last()?.owner.clone()));
+                let taken = owner.map(|owner| (instance.clone(), owner));
+                self.taken.extend(taken);
             }
-            _ => return,
-        };
+            Change::Freed => {
+                let owner = self.taken.remove(instance);
+                self.freed_now.extend(owner.map(|owner| owner.user));
+            }
+            _ => {}
+        }
     }
 
     /// The VM of an orphan has been silent for too long; how long.
@@ -254,7 +260,7 @@ impl Audit {
             fence: record.fence,
             session: record.session.clone(),
             vm: record.vm.clone(),
-            user: record.owner.user.clone(),
+            owner: record.owner.clone(),
             life: self.life,
             before,
         };

@@ -157,7 +157,7 @@ impl World {
                     (None, false) => "order: close",
                 });
             }
-            Effect::Commit(instance) => self.audit_commit(now, instance),
+            Effect::Commit(_) => self.coverage.add("commit"),
             Effect::Changed {
                 instance,
                 change,
@@ -165,6 +165,9 @@ impl World {
                 ..
             } => {
                 self.coverage.add(change_label(*change));
+                if matches!(change, Change::Adopted | Change::Reserved) {
+                    self.audit_lease(now, instance);
+                }
                 self.audit.changed(instance, *change);
                 if matches!(change, Change::Adopted | Change::Orphaned) {
                     self.audit.uncounted.insert(session.clone());
@@ -235,7 +238,7 @@ impl World {
         }
     }
 
-    fn audit_commit(&mut self, now: Time, instance: &InstanceName) {
+    fn audit_lease(&mut self, now: Time, instance: &InstanceName) {
         let record = self
             .plane
             .machine
@@ -291,11 +294,10 @@ impl World {
             });
         }
         if !own {
-            self.audit_reserved(&views, &waiting);
+            self.audit_reserved(&views, &waiting, &record.instance);
             // Whose own has come free in a state they cannot be sent to gets another in its place.
-            if !self.audit.freed_now.contains(&record.owner.user) {
-                self.audit_turn(&views, &waiting, record);
-            }
+            let in_its_place = self.audit.freed_now.contains(&record.owner.user);
+            self.audit_turn(&views, &waiting, record, in_its_place);
         }
     }
 
@@ -322,7 +324,9 @@ impl World {
         let reached = audit.reach.get(&acquire.origin.node);
         let warm = |warm_at: &Time| now >= *warm_at;
         let agent = audit.agents_heard.get(name);
-        let silent = |heard: &Time| now.since(*heard) >= TIMING.silent_after;
+        // By the last time that the machine looked.
+        let looked = self.plane.before_this;
+        let silent = |heard: &Time| looked.since(*heard) >= TIMING.silent_after;
         let machine = self.plane.machine.as_ref()?;
         let lacks = [
             (machine.is_learning(), "nobody knows yet what is live"),
@@ -422,7 +426,7 @@ impl World {
     }
 
     /// What is left after the grant is enough for those for whom it is kept.
-    fn audit_reserved(&mut self, views: &[InstanceView], waiting: &Waiting) {
+    fn audit_reserved(&mut self, views: &[InstanceView], waiting: &Waiting, given: &InstanceName) {
         let acquire = &waiting.acquire;
         let Some(policy) = self.policy(&acquire.pool) else {
             return;
@@ -432,8 +436,10 @@ impl World {
             .filter(|view| view.pool == acquire.pool)
             .collect();
         let leased_by = |tenant: &str| {
-            let leases = of_pool.iter().filter_map(|view| view.lease.as_ref());
-            let count = leases.filter(|lease| &*lease.owner.tenant == tenant);
+            let owners = of_pool
+                .iter()
+                .filter_map(|view| self.audit.taken.get(&view.name));
+            let count = owners.filter(|owner| &*owner.tenant == tenant);
             u32::try_from(count.count()).unwrap_or(u32::MAX)
         };
         let kept: u32 = policy
@@ -444,7 +450,8 @@ impl World {
             .sum();
         let left = of_pool
             .iter()
-            .filter(|view| view.lease.is_none() && view.up && !view.draining && !view.quarantined)
+            .filter(|view| !self.audit.taken.contains_key(&view.name) && view.name != *given)
+            .filter(|view| view.up && !view.draining && !view.quarantined)
             .count();
         if usize::try_from(kept).is_ok_and(|kept| left < kept) {
             let session = acquire.session.clone();
@@ -455,7 +462,13 @@ impl World {
     }
 
     /// Nobody who waits and could have been given it should have been served before.
-    fn audit_turn(&mut self, views: &[InstanceView], served: &Waiting, record: &LeaseRecord) {
+    fn audit_turn(
+        &mut self,
+        views: &[InstanceView],
+        served: &Waiting,
+        record: &LeaseRecord,
+        in_its_place: bool,
+    ) {
         let instance = &record.instance;
         let queued = !record.pick.waited.is_zero();
         let (acquire, tenant) = (&served.acquire, &served.acquire.owner.tenant);
@@ -464,15 +477,16 @@ impl World {
             priority: acquire.priority.0,
             tenant: tenant.clone(),
             arrivals: self.audit.arrivals(),
+            sure: !in_its_place,
         };
         let of_level = |other: &Turn| other.pool == turn.pool && other.priority == turn.priority;
-        let last = |tenant: &str| {
+        let last = |tenant: &str, sure: bool| {
             let turns = self.audit.turns.iter().rev();
             let mut turns = turns.filter(|other| of_level(other));
-            turns.find(|other| &*other.tenant == tenant)
+            turns.find(|other| &*other.tenant == tenant && (other.sure || !sure))
         };
-        let last_of = |tenant: &str| last(tenant).map_or(0, |turn| turn.arrivals);
-        let previous = last_of(tenant);
+        let last_of = |tenant: &str| last(tenant, false).map_or(0, |turn| turn.arrivals);
+        let previous = last(tenant, true).map_or(0, |turn| turn.arrivals);
         let passed_over = self.audit.waiting.values().find(|other| {
             let wanted = &other.acquire;
             let same_pool = wanted.pool == acquire.pool && wanted.session != acquire.session;
@@ -489,7 +503,7 @@ impl World {
                     && previous > last_of(&wanted.owner.tenant)
                     && other.order <= previous
         });
-        if let Some(other) = passed_over {
+        if let Some(other) = passed_over.filter(|_| !in_its_place) {
             let other = other.acquire.session.clone();
             let session = acquire.session.clone();
             self.violate("turns", || {
@@ -501,10 +515,11 @@ impl World {
         }
     }
 
-    /// Nothing is kept for any tenant, so that all of them take turns.
+    /// Nothing is kept for any tenant, nor is any limited, so that all of them take turns.
     fn equal_tenants(&self, acquire: &Acquire) -> bool {
-        self.policy(&acquire.pool)
-            .is_some_and(|policy| policy.tenants.is_empty())
+        self.policy(&acquire.pool).is_some_and(|policy| {
+            policy.tenants.is_empty() && policy.max_sessions_per_tenant.is_none()
+        })
     }
 
     /// Whether the other one could have been served with what `served` was: it asks alike and nothing else is in its way.
@@ -544,6 +559,7 @@ impl World {
     /// Somebody is told that there is nothing: is there?
     fn audit_no_instance(&mut self, now: Time, waiting: &Waiting) {
         let acquire = &waiting.acquire;
+        let equal = self.equal_tenants(acquire);
         let Some(policy) = self.policy(&acquire.pool) else {
             return;
         };
@@ -552,7 +568,7 @@ impl World {
             .machine
             .as_ref()
             .is_some_and(crate::placement::Placement::is_learning);
-        if learning || !policy.tenants.is_empty() || policy.max_sessions.is_some() {
+        if learning || !equal || policy.max_sessions.is_some() {
             return;
         }
         let views = self.views(now);
@@ -560,13 +576,13 @@ impl World {
         if has_any(&views, acquire) {
             return;
         }
-        // It may not have been woken yet.
-        let earlier = Time(now.0.saturating_sub(self.plane.lateness));
+        // What has become possible just now is looked at just now.
+        let earlier = self.plane.before_this;
         let idle = views.iter().find(|view| {
             view.lease.is_none()
                 && view.pool == acquire.pool
                 && self.lack(earlier, acquire, &view.name, false).is_none()
-                && !self.audit.taken.contains(&view.name)
+                && !self.audit.taken.contains_key(&view.name)
                 && self.is_settled(&view.name)
         });
         if let Some(idle) = idle {
