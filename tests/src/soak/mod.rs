@@ -57,7 +57,7 @@ impl Settings {
             lasts,
             users: 60,
             instances: 10,
-            journaled: false,
+            journaled: true,
             folder: None,
         }
     }

@@ -38,6 +38,14 @@ impl Figure {
         }
     }
 
+    /// A figure of which more is better.
+    pub(crate) fn higher(name: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
+        Self {
+            better: "higher",
+            ..Self::lower(name, unit, values)
+        }
+    }
+
     /// The median may be at most this.
     pub(crate) fn at_most(mut self, target: f64) -> Self {
         self.target = Some(Target::Median(target));

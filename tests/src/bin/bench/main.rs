@@ -14,6 +14,10 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use berth::controller::Gone;
+use berth::store::LoadError;
+use berth::store::writer::StopError;
+use berth::xds::InvalidGateway;
 use berth_client::{ConnectError, SessionError};
 use berth_runtime_emulator::NotInTime;
 use berth_tests::Error;
@@ -64,6 +68,14 @@ enum BenchError {
     Instance(#[from] NotInTime),
     #[error("a client: {0}")]
     Client(JoinError),
+    #[error("the store: {0}")]
+    Store(#[from] LoadError),
+    #[error(transparent)]
+    Unwritten(#[from] StopError),
+    #[error(transparent)]
+    Gateway(#[from] InvalidGateway),
+    #[error(transparent)]
+    Gone(#[from] Gone),
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("files: {0}")]

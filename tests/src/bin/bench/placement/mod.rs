@@ -1,6 +1,7 @@
 //! What placement costs, and what it keeps.
 
 mod burst;
+mod durable;
 mod fixed;
 mod machine;
 mod upgrade;
@@ -10,6 +11,7 @@ use crate::figure::Figure;
 
 pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
     let mut figures = machine::run()?;
+    figures.extend(durable::run().await?);
     figures.extend(burst::run().await?);
     figures.extend(upgrade::run().await?);
     Ok(figures)
