@@ -8,7 +8,6 @@ use futures_util::TryStreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::sleep;
 
-use super::TICK;
 use super::clients::UPGRADE;
 use super::evidence::{Clock, Happening, Moment, Visit};
 use super::plan::{Part, Planned, Trouble, Way};
