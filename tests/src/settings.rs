@@ -35,11 +35,12 @@ pub(crate) struct Settings<'a> {
     pub(crate) private_key: &'a Path,
     pub(crate) filter_module: &'a Path,
     pub(crate) when_away: WhenAway,
-    pub(crate) forgetful: bool,
     pub(crate) jwks_file: &'a Path,
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
     pub(crate) handshake_timeout: Duration,
+    /// Nothing outlives the process.
+    pub(crate) forgetful: bool,
 }
 
 /// A pool whose instances have addresses.
@@ -91,14 +92,7 @@ impl Settings<'_> {
                 tick: self.tick,
                 handshake_timeout: self.handshake_timeout,
             },
-            store: Store {
-                // The second is in the folder of the file.
-                path: if self.forgetful {
-                    ":memory:"
-                } else {
-                    "berth.redb"
-                },
-            },
+            store: self.forgetful.then_some(Store { path: ":memory:" }),
         }
     }
 
@@ -140,7 +134,8 @@ struct File<'a> {
     admission: Admission<'a>,
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
-    store: Store,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store>,
 }
 
 #[derive(Serialize)]

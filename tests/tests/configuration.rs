@@ -48,7 +48,10 @@ async fn modules_that_cannot_be_used_are_refused_and_the_last_good_one_stays() {
         another.close(1000, "").await.unwrap();
     }
 
-    // What starts with nothing good to keep lets nobody in, and says whose fault it is.
+    // What starts with nothing good to keep lets nobody in, and says whose fault it is. A session that it had would
+    // keep its instance until its silence has lasted for long enough.
+    session.close(1000, "").await.unwrap();
+    world.berth().wait_until_free("web-1", SOON).await.unwrap();
     world.envoy(0).unwrap().restart().await.unwrap();
     let refusal = world.client("web").unwrap().refusal().await.unwrap();
     assert_eq!((refusal.status, refusal.reason()), (500, Some("internal")));

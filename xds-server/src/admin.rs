@@ -237,7 +237,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::placement::{CloseReason, End, Fence, Owner, PastSession, Time, User, Why};
+    use crate::placement::{
+        Acquire, CloseReason, End, Fence, Labels, Origin, Owner, PastSession, Priority, Time, User,
+        Why,
+    };
     use crate::store::{
         Batch, HistoryError, HistoryLimits, HistoryQuery, MemoryStore, PastRecord, Stamp, Store,
         UnixMillis,
@@ -319,14 +322,16 @@ mod tests {
     async fn a_session_that_is_over_is_told_with_its_times() {
         let mut store = MemoryStore::new(HistoryLimits::default());
         let seconds = |seconds| Time(Duration::from_secs(seconds));
-        let past = PastSession {
+        let acquire = Acquire {
+            origin: Origin {
+                node: "edge-1".into(),
+                vm: "vm-1".into(),
+                sequence: 1,
+            },
             session: "s-1".into(),
             pool: "web".into(),
-            instance: "gpu-1".into(),
-            fence: Fence {
-                term: 7,
-                sequence: 2,
-            },
+            priority: Priority::default(),
+            labels: Labels::default(),
             owner: Owner {
                 user: User {
                     issuer: "i".into(),
@@ -336,7 +341,14 @@ mod tests {
                 resume_key: Some("secret".into()),
             },
             client_address: "203.0.113.8".into(),
-            node: "edge-1".into(),
+        };
+        let past = PastSession {
+            acquire: Arc::new(acquire),
+            instance: "gpu-1".into(),
+            fence: Fence {
+                term: 7,
+                sequence: 2,
+            },
             pick: Pick {
                 why: Why::Packed,
                 free: 2,

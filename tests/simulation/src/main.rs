@@ -23,6 +23,9 @@ struct Arguments {
     /// Tells all that happens.
     #[arg(long, requires = "replay")]
     trace: bool,
+    /// Says which seed failed, and not why.
+    #[arg(long)]
+    no_shrink: bool,
     /// Tells how often what happened.
     #[arg(long)]
     report: bool,
@@ -63,6 +66,9 @@ fn simulate(arguments: &Arguments) -> ExitCode {
         coverage.merge(&ran.coverage);
         if let Some(violation) = ran.violation {
             println!("seed {seed}: {violation}");
+            if arguments.no_shrink {
+                return ExitCode::FAILURE;
+            }
             let shrunk = shrink(&schedule);
             print!("{shrunk}");
             let numbers: Vec<String> = shrunk

@@ -41,9 +41,6 @@ pub struct Settings {
     pub users: u32,
     /// Instances of each of the two pools.
     pub instances: u8,
-    /// Whether the control plane remembers its leases across a restart. If not, it cannot know of a proxy that is
-    /// stopped while it starts, and the two are kept apart.
-    pub journaled: bool,
     /// Where files and logs are kept; a temporary folder otherwise, which only stays when something was wrong.
     pub folder: Option<PathBuf>,
 }
@@ -57,7 +54,6 @@ impl Settings {
             lasts,
             users: 60,
             instances: 10,
-            journaled: false,
             folder: None,
         }
     }
@@ -68,6 +64,7 @@ impl Settings {
                 .settle(SETTLE)
                 .resume_window(RESUME_WINDOW)
                 .hold(HOLD)
+                .queue(QUEUE)
                 .orphan_after(ORPHAN_AFTER)
         };
         let world = World::builder()
@@ -117,7 +114,7 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Result<Rep
     let world = Arc::new(settings.world().await?);
     let clock = Clock::start();
     let clients = Clients::start(&world, clock, settings);
-    let troubles = Troubles::new(&world, clock, settings.journaled);
+    let troubles = Troubles::new(&world, clock);
     let planned = plan(
         settings.seed,
         settings.lasts,
@@ -210,6 +207,8 @@ const TICK: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(250);
 const RESUME_WINDOW: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(2);
+/// Fewer than want an instance: some are refused at once.
+const QUEUE: u16 = 20;
 /// Longer than any stop of an Envoy, on a busy machine, too.
 const ORPHAN_AFTER: Duration = Duration::from_secs(10);
 /// By how much later than the rules say an instance may be free.

@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use berth_runtime_emulator::{Emulator, Fault, How, SessionRecord};
 use futures_util::TryStreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::RwLock;
 use tokio::time::sleep;
 
-use super::TICK;
 use super::clients::UPGRADE;
 use super::evidence::{Clock, Happening, Moment, Visit};
 use super::plan::{Part, Planned, Trouble, Way};
@@ -19,8 +17,6 @@ use crate::{Error, World};
 pub(super) struct Troubles<'a> {
     world: &'a World,
     clock: Clock,
-    /// Held by stopped Envoys, or by one start of a control plane that remembers nothing.
-    apart: Option<RwLock<()>>,
     records: Mutex<Records>,
 }
 
@@ -31,11 +27,10 @@ struct Records {
 }
 
 impl<'a> Troubles<'a> {
-    pub(super) fn new(world: &'a World, clock: Clock, journaled: bool) -> Self {
+    pub(super) fn new(world: &'a World, clock: Clock) -> Self {
         Self {
             world,
             clock,
-            apart: (!journaled).then(RwLock::default),
             records: Mutex::default(),
         }
     }
@@ -76,16 +71,6 @@ impl<'a> Troubles<'a> {
     }
 
     async fn bring_about(&self, trouble: Trouble) -> Result<(), Error> {
-        let (mut stopping, mut starting) = (None, None);
-        if let Some(apart) = &self.apart {
-            match (&trouble.part, trouble.way) {
-                (Part::Envoy(_), Way::Stopped) => stopping = Some(apart.read().await),
-                (Part::ControlPlane, Way::Killed | Way::Restarted) => {
-                    starting = Some(apart.write().await);
-                }
-                _ => {}
-            }
-        }
         let from = self.clock.now();
         let gone = match &trouble.part {
             Part::Envoy(index) => self.trouble_envoy(*index, &trouble).await?,
@@ -93,11 +78,6 @@ impl<'a> Troubles<'a> {
             Part::Instance(name) => self.trouble_instance(name, &trouble).await?,
         };
         let until = self.clock.now();
-        if starting.is_some() {
-            // It learns from what every Envoy says; none may stop before it has spoken.
-            sleep(LEARNING).await;
-        }
-        drop((stopping, starting));
         let happening = Happening {
             trouble,
             from,
@@ -200,6 +180,3 @@ const fn by_instance(how: &How) -> bool {
         | How::Stopped => true,
     }
 }
-
-/// A cold start listens for four ticks.
-const LEARNING: std::time::Duration = TICK.saturating_mul(6);

@@ -36,9 +36,9 @@ pub struct WorldBuilder {
     native_port: Option<u16>,
     admin_port: Option<u16>,
     when_away: WhenAway,
-    forgetful: bool,
     tick: Duration,
     handshake_timeout: Duration,
+    forgetful: bool,
     folder: Option<PathBuf>,
 }
 
@@ -59,9 +59,9 @@ impl Default for WorldBuilder {
             native_port: None,
             admin_port: None,
             when_away: WhenAway::Wait,
-            forgetful: false,
             tick: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
+            forgetful: false,
             folder: None,
         }
     }
@@ -168,13 +168,6 @@ impl WorldBuilder {
         self
     }
 
-    /// The control plane keeps nothing for its next start, which has to learn from the proxies what is live.
-    #[must_use]
-    pub fn forgetful(mut self) -> Self {
-        self.forgetful = true;
-        self
-    }
-
     /// How often each filter VM says what is live in it. A VM that is silent for three of these is believed gone.
     #[must_use]
     pub fn tick(mut self, tick: Duration) -> Self {
@@ -186,6 +179,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
+        self
+    }
+
+    /// Gives the control plane no store: one that is started again has to learn what is live.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.forgetful = true;
         self
     }
 
@@ -311,11 +311,11 @@ impl WorldBuilder {
             private_key: &certificates.private_key,
             filter_module: &programs::filter_module()?,
             when_away: self.when_away,
-            forgetful: self.forgetful,
             jwks_file: &jwks_file,
             pools,
             tick: self.tick,
             handshake_timeout: self.handshake_timeout,
+            forgetful: self.forgetful,
         };
         let config = folder.join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use berth_client::{Response, Session};
-use berth_tests::{Attempt, Family, Lease, WhenAway, World};
+use berth_tests::{Attempt, Family, Lease, Pool, WhenAway, World, WorldBuilder};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -13,17 +13,12 @@ use crate::{
 
 const INSTANCES: [&str; 3] = ["web-1", "web-2", "web-3"];
 
-/// Three instances, two of which `alice` and `bob` have.
-async fn two_of_three(when_away: WhenAway) -> (World, [Session; 2]) {
-    let world = World::builder()
-        .pool("web", Family::Web, |pool| {
-            pool.instances(3).hold(Duration::from_secs(12))
-        })
-        .when_control_plane_away(when_away)
-        .forgetful()
-        .start()
-        .await
-        .unwrap();
+/// Three instances, two of which `alice` and `bob` have. Without a store, the next process learns that.
+async fn two_of_three(world: WorldBuilder) -> (World, [Session; 2]) {
+    let world = world.pool("web", Family::Web, |pool| {
+        pool.instances(3).hold(Duration::from_secs(12))
+    });
+    let world = world.start().await.unwrap();
     let sessions = [
         live(&world, "web", "alice").await,
         live(&world, "web", "bob").await,
@@ -46,7 +41,7 @@ fn away(refusal: &Response) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_live_on_and_are_learnt_before_anything_is_given_out() {
-    let (world, mut sessions) = two_of_three(WhenAway::Wait).await;
+    let (world, mut sessions) = two_of_three(World::builder().forgetful()).await;
     let before = leases(&world).await;
     world.berth().kill().await.unwrap();
     let mut waiting = JoinSet::new();
@@ -95,7 +90,18 @@ async fn sessions_live_on_and_are_learnt_before_anything_is_given_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ended_meanwhile_is_not_learnt() {
-    let (world, [alice, mut bob]) = two_of_three(WhenAway::Wait).await;
+    without_alice(World::builder().forgetful()).await;
+}
+
+/// Remembered it is, until its proxy says otherwise; who comes meanwhile waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ended_meanwhile_is_forgotten() {
+    let queue = |pool: Pool| pool.queue(2);
+    without_alice(World::builder().pool("web", Family::Web, queue)).await;
+}
+
+async fn without_alice(world: WorldBuilder) {
+    let (world, [alice, mut bob]) = two_of_three(world).await;
     world.berth().kill().await.unwrap();
     alice.close(1000, "").await.unwrap();
     let (was, _) = visits(&world, &INSTANCES, "alice").pop().unwrap();
@@ -113,7 +119,8 @@ async fn a_session_that_ended_meanwhile_is_not_learnt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_requests_are_refused_if_the_operator_wants_that() {
-    let (world, mut sessions) = two_of_three(WhenAway::Refuse).await;
+    let (world, mut sessions) =
+        two_of_three(World::builder().when_control_plane_away(WhenAway::Refuse)).await;
     world.berth().kill().await.unwrap();
     for number in 0..5 {
         let client = client(&world, "web", &format!("other-{number}"));
@@ -135,7 +142,7 @@ async fn new_requests_are_refused_if_the_operator_wants_that() {
 /// SIGTERM: what an operator does to install a new version.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_promptly_when_asked_and_sessions_live_on() {
-    let (world, mut sessions) = two_of_three(WhenAway::Wait).await;
+    let (world, mut sessions) = two_of_three(World::builder().forgetful()).await;
     ends_promptly(&world).await;
     for session in &mut sessions {
         echo(session, "while it is away").await;

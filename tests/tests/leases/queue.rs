@@ -1,11 +1,11 @@
 //! Who waits for an instance, and whose turn it is.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use berth_client::{Response, Session};
 use berth_tests::{Attempt, ClientBuilder, Error, Family, Pool, Seen, World, wait_until};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     SOON, WHO, client, deserted, echo, lease_is, live, never_two_at_once, no_instance, visits,

@@ -107,6 +107,10 @@ struct Scene {
 }
 
 fn scene(disk: Disk) -> Scene {
+    scene_with_queue(disk, 0)
+}
+
+fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
     let store = Told::new(disk);
     let clock = Clock::start();
     let (writer, journal, progress) = Writer::start(Box::new(store.clone()), 7, clock).unwrap();
@@ -124,7 +128,9 @@ fn scene(disk: Disk) -> Scene {
         PoolPolicy {
             settle: Duration::ZERO,
             resume_window: Duration::ZERO,
-            queue: 0,
+            // Nobody leaves by it in a test's time.
+            hold: PATIENCE * 2,
+            queue,
             ..PoolPolicy::default()
         },
     );
@@ -372,6 +378,34 @@ async fn a_disk_that_hangs_is_not_waited_for() {
         .unwrap();
     let placed = controller.acquire(acquire("s-3", 4)).await.unwrap();
     assert!(placed.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_stops_waiting_leaves_the_queue() {
+    let scene = scene_with_queue(Disk::Well, 1);
+    let controller = &scene.controller;
+    controller
+        .acquire(acquire("s-1", 1))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut waiting = Box::pin(controller.acquire(acquire("s-2", 2)));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let full = controller.acquire(acquire("s-3", 3)).await.unwrap();
+    let full = full.map(|placed| placed.grant).unwrap_err();
+    assert!(
+        matches!(full, NotPlaced::Refused(Refusal::QueueFull { .. })),
+        "{full:?}"
+    );
+    assert_eq!(controller.sessions().await.unwrap().len(), 2);
+
+    drop(waiting);
+    let left = async { while controller.sessions().await.unwrap().len() == 2 {} };
+    tokio::time::timeout(PATIENCE, left).await.unwrap();
+    // There is room for another.
+    let mut waiting = Box::pin(controller.acquire(acquire("s-4", 4)));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    assert_eq!(controller.sessions().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

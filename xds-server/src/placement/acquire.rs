@@ -203,7 +203,12 @@ impl Placement {
             Claim::Own(slot) => Some(slot),
             Claim::None => None,
         };
-        if own.is_none()
+        // In place of a session of theirs that is to be closed they may have another; a window alone counts for nothing.
+        let replaces = |slot| {
+            self.lease(slot)
+                .is_some_and(|lease| lease.session.is_some())
+        };
+        if !own.is_some_and(replaces)
             && let Some(refusal) = self.too_many(now, known)
         {
             return self.refuse_waiting(key, refusal);
@@ -225,7 +230,8 @@ impl Placement {
         };
         let mut claim = Claim::None;
         let held = self.users.get(session.user).map(|holder| &holder.held);
-        for key in held.into_iter().flatten() {
+        // The latest first: an earlier one that it could not be sent to is on its way out.
+        for key in held.into_iter().flatten().rev() {
             let Some(slot) = self
                 .slots
                 .get(*key)
@@ -248,7 +254,10 @@ impl Placement {
                 LeaseState::Active | LeaseState::Reserved { .. } => match policy.second_device {
                     SecondDevice::Allow => {}
                     SecondDevice::Refuse => claim = Claim::Refused,
-                    SecondDevice::TakeOver => claim = Claim::Own(*key),
+                    SecondDevice::TakeOver if matches!(claim, Claim::None) => {
+                        claim = Claim::Own(*key);
+                    }
+                    SecondDevice::TakeOver => {}
                 },
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct Agent {
     /// Incarnations before this one: what they say comes too late.
     former: Vec<u64>,
     watched: bool,
+    /// Since when the runtime has a client whom nothing entitles to it.
+    stuck_since: Option<Time>,
 }
 
 impl Agent {
@@ -55,7 +57,11 @@ impl Agent {
     /// Takes a report; false if it is older than another that was taken.
     fn take(&mut self, now: Time, report: &AgentReport) -> bool {
         if self.former.contains(&report.incarnation) {
-            return false;
+            // Unless it was taken for a former one because of a late word of that one, which says no more.
+            if self.there {
+                return false;
+            }
+            self.former.retain(|former| *former != report.incarnation);
         }
         if self.incarnation == Some(report.incarnation) {
             if report.sequence <= self.sequence {
@@ -103,30 +109,38 @@ impl Placement {
         self.take_evidence(now, key, &report);
         self.take_opened(now, key);
         self.take_closed(now, key);
+        self.take_stuck(now, key);
         self.serve_queues(now);
         self.slots.get(key)?.agent.as_ref()?.order.clone()
     }
 
-    /// What an earlier machine ordered and granted comes before what this one does.
+    /// What an earlier machine granted and ordered comes before what this one does, which may know
+    /// nothing of it.
     fn outrank(&mut self, key: SlotKey, report: &AgentReport) {
-        let latest_order = Revision {
-            term: self.term,
-            sequence: self.orders,
-        };
-        let latest_fence = Fence {
+        let latest = Fence {
             term: self.term,
             sequence: self.sequence,
         };
-        let ordered = (report.revision > latest_order).then_some(report.revision.term);
-        let granted = report.over.filter(|over| *over > latest_fence);
-        if let Some(term) = ordered.max(granted.map(|over| over.term)) {
-            self.term = term.saturating_add(1);
+        if let Some(over) = report.over.filter(|over| *over > latest) {
+            self.term = over.term.saturating_add(1);
         }
-        if ordered.is_some() {
-            let agent = self.slots.get_mut(key).and_then(|slot| slot.agent.as_mut());
-            let recycle = agent
-                .and_then(|agent| agent.order.take())
-                .is_some_and(|order| order.recycle);
+        let Some(agent) = self.slots.get_mut(key).and_then(|slot| slot.agent.as_mut()) else {
+            return;
+        };
+        let order = agent.order.as_ref();
+        if order.is_some_and(|order| report.revision <= order.revision) {
+            return;
+        }
+        let recycle = order.is_some_and(|order| order.recycle);
+        let ordered = agent.order.take().is_some();
+        let latest = Revision {
+            term: self.term,
+            sequence: self.orders,
+        };
+        if report.revision > latest {
+            self.term = report.revision.term.saturating_add(1);
+        }
+        if ordered {
             self.instruct(key, recycle);
         }
     }
@@ -210,6 +224,27 @@ impl Placement {
                 self.lease_due(now, key);
             }
             _ => {}
+        }
+    }
+
+    /// A runtime without a lease that does not come free, as a machine without a journal may find it, is restarted
+    /// like one that has a lease to settle.
+    fn take_stuck(&mut self, now: Time, key: SlotKey) {
+        let within = self.timing.agent_within;
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let leased = slot.lease.is_some();
+        let Some(agent) = slot.agent.as_mut() else {
+            return;
+        };
+        if leased || !agent.in_session || !agent.has_closed() {
+            agent.stuck_since = None;
+            return;
+        }
+        let since = *agent.stuck_since.get_or_insert(now);
+        if now.since(since) >= within {
+            self.instruct(key, true);
         }
     }
 

@@ -101,6 +101,12 @@ impl Placement {
             LeaseState::Resumable { settled_at, .. } => settled_at,
             _ => self.settled_at(now, slot),
         };
+        if settled_at <= now {
+            if let Some(lease) = self.lease_mut(slot) {
+                lease.state = LeaseState::Settling { until: now };
+            }
+            return self.hand_over(now, slot);
+        }
         let until = match settled_at {
             Time::NEVER => now.after(self.timing.agent_within),
             at => at,
@@ -109,11 +115,7 @@ impl Placement {
             self.forget_holder(user, slot);
         }
         self.set_lease_state(now, slot, LeaseState::Settling { until });
-        if settled_at <= now {
-            self.hand_over(now, slot);
-        } else {
-            self.commit(slot);
-        }
+        self.commit(slot);
     }
 
     /// Ends a lease whose session is over: the instance goes to the lease's heir, or is free.
@@ -184,15 +186,10 @@ impl Placement {
         let Some(instance) = self.slots.name(slot).cloned() else {
             return;
         };
-        let acquire = &known.acquire;
         let past = PastSession {
-            session: acquire.session.clone(),
-            pool: acquire.pool.clone(),
+            acquire: known.acquire,
             instance,
             fence,
-            owner: acquire.owner.clone(),
-            client_address: Arc::clone(&acquire.client_address),
-            node: acquire.origin.node.clone(),
             pick,
             granted_at,
             established_at: known.established_at,

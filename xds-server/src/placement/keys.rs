@@ -1,7 +1,7 @@
 //! Things by key and by name. A key that has been given up finds nothing, whatever takes its place.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use foldhash::fast::FixedState;
@@ -64,9 +64,12 @@ impl<K: Key, N: Clone + Eq + Hash, V> Keyed<K, N, V> {
     where
         V: Default,
     {
-        match self.find(name) {
-            Some(key) => key,
-            None => self.insert(name.clone(), V::default()),
+        match self.keys.entry(name.clone()) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let key = self.values.insert((entry.key().clone(), V::default()));
+                *entry.insert(key)
+            }
         }
     }
 

@@ -44,8 +44,7 @@ impl Placement {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        let repeated = vm.has_ended(&session);
-        vm.remember_end(session.clone(), origin.sequence);
+        let repeated = vm.remember_end(session.clone(), origin.sequence);
         let Some(found) = self.sessions.find(&session) else {
             // Its end overtook its Acquire, or it was never ours. That a Sync repeats what a hint
             // said is as it should be.
@@ -211,11 +210,21 @@ impl Placement {
         reported: ReportedSession,
         grant: &Grant,
     ) {
-        self.term = self.term.max(grant.fence.term.saturating_add(1));
+        // What is granted from now on is later than that, also where this machine's term was used before.
+        let latest = Fence {
+            term: self.term,
+            sequence: self.sequence,
+        };
+        if grant.fence > latest {
+            self.term = grant.fence.term.saturating_add(1);
+        }
         // It may have been taken out of the configuration: nobody is sent there, and who is there may stay.
         let Some(slot) = self.slots.find(&grant.instance) else {
             return;
         };
+        if self.was_given_up(slot, grant, &reported.session) {
+            return self.reinstate(now, vm, slot, origin.sequence, reported.established);
+        }
         if let Some(held) = self.lease(slot).map(|lease| lease.fence)
             && !self.make_way(now, slot, held, grant.fence)
         {
@@ -277,6 +286,51 @@ impl Placement {
         self.note(slot, Change::Adopted);
         if stale {
             self.close(key, CloseReason::Fenced);
+        }
+    }
+
+    /// The lease is that of an orphan whose time was up, and nobody else has been sent to the instance since.
+    fn was_given_up(&self, slot: SlotKey, grant: &Grant, session: &SessionId) -> bool {
+        let agentless = |slot: &&super::Slot| slot.agent.is_none();
+        let slot = self.slots.get(slot).filter(agentless);
+        slot.and_then(|slot| slot.lease.as_ref())
+            .is_some_and(|lease| {
+                matches!(lease.state, LeaseState::Settling { .. })
+                    && lease.fence == grant.fence
+                    && lease.acquire.session == *session
+            })
+    }
+
+    /// Gives a session that was given up its lease back.
+    fn reinstate(&mut self, now: Time, vm: VmKey, slot: SlotKey, sequence: u64, established: bool) {
+        let Some(acquire) = self.lease(slot).map(|lease| Arc::clone(&lease.acquire)) else {
+            return;
+        };
+        let Some(key) = self.enter_holding(now, vm, slot, acquire, sequence) else {
+            return;
+        };
+        let Some(user) = self.sessions.get(key).map(|session| session.user) else {
+            return;
+        };
+        if let Some(holder) = self.users.get_mut(user) {
+            holder.held.push(slot);
+        }
+        let Some(lease) = self.lease_mut(slot) else {
+            return;
+        };
+        lease.user = user;
+        lease.session = Some(key);
+        let awaited = lease.heir.is_some();
+        let until = now.after(self.timing.reserve_for);
+        self.set_lease_state(now, slot, LeaseState::Reserved { until });
+        self.counts.reclaimed += 1;
+        self.note(slot, Change::Reclaimed);
+        self.commit(slot);
+        if established {
+            self.activate(now, key, slot);
+        }
+        if awaited {
+            self.close(key, CloseReason::Resumed);
         }
     }
 

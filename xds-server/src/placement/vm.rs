@@ -51,11 +51,12 @@ impl Vm {
         self.ended.contains_key(session)
     }
 
-    /// Remembers the end of a session.
-    pub(super) fn remember_end(&mut self, session: SessionId, sequence: u64) {
-        if sequence >= self.last_full && self.ended.len() < REMEMBERED_ENDS {
-            self.ended.insert(session, sequence);
+    /// Remembers the end of a session; true if that has been told before.
+    pub(super) fn remember_end(&mut self, session: SessionId, sequence: u64) -> bool {
+        if sequence < self.last_full || self.ended.len() >= REMEMBERED_ENDS {
+            return self.has_ended(&session);
         }
+        self.ended.insert(session, sequence).is_some()
     }
 
     /// Whether a full Sync of this number is later than any before.

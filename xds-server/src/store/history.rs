@@ -145,33 +145,20 @@ pub struct PastRecord {
 
 impl PastRecord {
     pub(super) fn new(stamp: Stamp, past: &PastSession) -> Self {
-        let PastSession {
-            session,
-            pool,
-            instance,
-            fence,
-            owner,
-            client_address,
-            node,
-            pick,
-            granted_at,
-            established_at,
-            ended_at,
-            end,
-        } = past.clone();
+        let acquire = &past.acquire;
         Self {
-            session,
-            pool,
-            instance,
-            fence,
-            owner,
-            client_address,
-            node,
-            pick,
-            granted_at: stamp.to_unix(granted_at),
-            established_at: established_at.map(|at| stamp.to_unix(at)),
-            ended_at: stamp.to_unix(ended_at),
-            end,
+            session: acquire.session.clone(),
+            pool: acquire.pool.clone(),
+            instance: past.instance.clone(),
+            fence: past.fence,
+            owner: acquire.owner.clone(),
+            client_address: Arc::clone(&acquire.client_address),
+            node: acquire.origin.node.clone(),
+            pick: past.pick,
+            granted_at: stamp.to_unix(past.granted_at),
+            established_at: past.established_at.map(|at| stamp.to_unix(at)),
+            ended_at: stamp.to_unix(past.ended_at),
+            end: past.end,
         }
     }
 

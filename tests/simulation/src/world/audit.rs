@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::placement::{
-    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, RequestId, SessionId, Sync,
-    Time, VmId,
+    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, Owner, RequestId, SessionId,
+    Sync, Time, User, VmId,
 };
 
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ pub(crate) struct Audit {
     listed: BTreeMap<SessionId, u64>,
     pub(crate) agents_heard: BTreeMap<InstanceName, Time>,
     pub(crate) reach: BTreeMap<NodeId, HashSet<InstanceName>>,
-    /// Since when its probes pass.
-    pub(crate) up_since: BTreeMap<InstanceName, Time>,
+    /// When what is up is warm, by the rules when it came up.
+    pub(crate) warm_at: BTreeMap<InstanceName, Time>,
     /// Grants out of the queue, by pool and priority: to which tenant, and the arrival before which it was decided.
     pub(crate) turns: Vec<Turn>,
     /// Rules have changed: who waited then may be one too many by now.
@@ -36,7 +36,11 @@ pub(crate) struct Audit {
     /// Sessions that were not granted by this machine as it is, or had been given up for a while.
     pub(crate) uncounted: BTreeSet<SessionId>,
     /// Instances with a lease, as far as has been told.
-    pub(crate) taken: BTreeSet<InstanceName>,
+    pub(crate) taken: BTreeMap<InstanceName, Owner>,
+    /// Whose instances have been freed by the call that is under way.
+    pub(crate) freed_now: HashSet<User>,
+    /// For how long the VMs of sessions had been silent that were given up, and have not been heard of since.
+    given_up: BTreeMap<SessionId, Duration>,
     problem: Option<(&'static str, String)>,
 }
 
@@ -56,6 +60,7 @@ pub(crate) struct Lease {
     pub(crate) fence: Fence,
     pub(crate) session: SessionId,
     pub(crate) vm: VmId,
+    pub(crate) owner: Owner,
     pub(crate) life: u64,
     pub(crate) before: Before,
 }
@@ -77,6 +82,8 @@ pub(crate) struct Turn {
     pub(crate) tenant: super::Text,
     /// How many had arrived by then.
     pub(crate) arrivals: u64,
+    /// It was a turn for sure, and not something in place of what they had.
+    pub(crate) sure: bool,
 }
 
 impl Audit {
@@ -88,7 +95,8 @@ impl Audit {
     pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
         self.start();
         for record in leases {
-            self.taken.insert(record.instance.clone());
+            self.taken
+                .insert(record.instance.clone(), record.owner.clone());
             self.heard.insert(record.vm.clone(), now);
             let leases = self.leases.entry(record.instance.clone()).or_default();
             let same =
@@ -99,6 +107,7 @@ impl Audit {
                     fence: record.fence,
                     session: record.session.clone(),
                     vm: record.vm.clone(),
+                    owner: record.owner.clone(),
                     life: self.life,
                     before: Before {
                         unheard: Duration::ZERO,
@@ -115,10 +124,23 @@ impl Audit {
 
     pub(crate) fn changed(&mut self, instance: &InstanceName, change: Change) {
         match change {
-            Change::Adopted | Change::Reserved => self.taken.insert(instance.clone()),
-            Change::Freed => self.taken.remove(instance),
-            _ => return,
-        };
+            Change::Adopted | Change::Reserved => {
+                let leases = self.leases.get(instance);
+                let owner = leases.and_then(|leases| Some(leases.last()?.owner.clone()));
+                let taken = owner.map(|owner| (instance.clone(), owner));
+                self.taken.extend(taken);
+            }
+            Change::Freed => {
+                let owner = self.taken.remove(instance);
+                self.freed_now.extend(owner.map(|owner| owner.user));
+            }
+            _ => {}
+        }
+    }
+
+    /// The VM of an orphan has been silent for too long; how long.
+    pub(crate) fn given_up(&mut self, session: &SessionId, unheard: Duration) {
+        self.given_up.insert(session.clone(), unheard);
     }
 
     pub(crate) fn crashed(&mut self) {
@@ -127,7 +149,7 @@ impl Audit {
         self.requests.clear();
         self.agents_heard.clear();
         self.reach.clear();
-        self.up_since.clear();
+        self.warm_at.clear();
         self.turns.clear();
     }
 
@@ -186,6 +208,7 @@ impl Audit {
         for reported in sync.sessions.iter().flatten() {
             if reported.grant.is_some() {
                 self.listed.insert(reported.session.clone(), self.life);
+                self.given_up.remove(&reported.session);
             }
         }
     }
@@ -203,11 +226,11 @@ impl Audit {
         self.reach.insert(node.clone(), reach.clone());
     }
 
-    pub(crate) fn probed(&mut self, now: Time, instance: &InstanceName, up: bool) {
+    pub(crate) fn probed(&mut self, warm_at: Time, instance: &InstanceName, up: bool) {
         if up {
-            self.up_since.entry(instance.clone()).or_insert(now);
+            self.warm_at.entry(instance.clone()).or_insert(warm_at);
         } else {
-            self.up_since.remove(instance);
+            self.warm_at.remove(instance);
         }
     }
 
@@ -224,7 +247,11 @@ impl Audit {
             return None;
         }
         let before = Before {
-            unheard: last.map_or(Duration::MAX, |last| self.unheard(now, &last.vm)),
+            unheard: last.map_or(Duration::MAX, |last| {
+                let given_up = self.given_up.get(&last.session).copied();
+                self.unheard(now, &last.vm)
+                    .max(given_up.unwrap_or_default())
+            }),
             told: last.is_some_and(|last| {
                 last.life == self.life || self.listed.get(&last.session) == Some(&self.life)
             }),
@@ -233,6 +260,7 @@ impl Audit {
             fence: record.fence,
             session: record.session.clone(),
             vm: record.vm.clone(),
+            owner: record.owner.clone(),
             life: self.life,
             before,
         };

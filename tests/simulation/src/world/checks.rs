@@ -8,8 +8,8 @@ use super::vm::label;
 use super::{ORPHAN_AFTER, SETTLE, TIMING, World};
 use crate::placement::{
     Acquire, Change, CloseReason, Effect, End, EndCause, Fence, InstanceName, InstanceView,
-    LeaseRecord, LeaseState, Outcome, PastSession, RecordedState, Refusal, RequestId, SessionId,
-    Time, Why,
+    LeaseRecord, LeaseState, Origin, Outcome, PastSession, Priority, RecordedState, Refusal,
+    RequestId, SessionId, Time, Why,
 };
 use crate::schedule::{Memory, Severity};
 
@@ -157,7 +157,7 @@ impl World {
                     (None, false) => "order: close",
                 });
             }
-            Effect::Commit(instance) => self.audit_commit(now, instance),
+            Effect::Commit(_) => self.coverage.add("commit"),
             Effect::Changed {
                 instance,
                 change,
@@ -165,6 +165,9 @@ impl World {
                 ..
             } => {
                 self.coverage.add(change_label(*change));
+                if matches!(change, Change::Adopted | Change::Reserved) {
+                    self.audit_lease(now, instance);
+                }
                 self.audit.changed(instance, *change);
                 if matches!(change, Change::Adopted | Change::Orphaned) {
                     self.audit.uncounted.insert(session.clone());
@@ -235,7 +238,7 @@ impl World {
         }
     }
 
-    fn audit_commit(&mut self, now: Time, instance: &InstanceName) {
+    fn audit_lease(&mut self, now: Time, instance: &InstanceName) {
         let record = self
             .plane
             .machine
@@ -291,8 +294,10 @@ impl World {
             });
         }
         if !own {
-            self.audit_reserved(&views, &waiting);
-            self.audit_turn(&views, &waiting, &record.instance);
+            self.audit_reserved(&views, &waiting, &record.instance);
+            // Whose own has come free in a state they cannot be sent to gets another in its place.
+            let in_its_place = self.audit.freed_now.contains(&record.owner.user);
+            self.audit_turn(&views, &waiting, record, in_its_place);
         }
     }
 
@@ -315,12 +320,13 @@ impl World {
             .instances
             .iter()
             .find(|instance| instance.spec.name == *name)?;
-        let policy = self.policy(&acquire.pool)?;
         let audit = &self.audit;
         let reached = audit.reach.get(&acquire.origin.node);
-        let warm = |up: &Time| now >= up.after(policy.warm_up);
+        let warm = |warm_at: &Time| now >= *warm_at;
         let agent = audit.agents_heard.get(name);
-        let silent = |heard: &Time| now.since(*heard) >= TIMING.silent_after;
+        // By the last time that the machine looked.
+        let looked = self.plane.before_this;
+        let silent = |heard: &Time| looked.since(*heard) >= TIMING.silent_after;
         let machine = self.plane.machine.as_ref()?;
         let lacks = [
             (machine.is_learning(), "nobody knows yet what is live"),
@@ -332,7 +338,7 @@ impl World {
             (instance.quarantined, "it is quarantined"),
             (instance.drained && !own, "it is draining"),
             (
-                !audit.up_since.get(name).is_some_and(warm),
+                !audit.warm_at.get(name).is_some_and(warm),
                 "it is not up and warm",
             ),
             (
@@ -348,7 +354,10 @@ impl World {
         lack.map(|(_, lack)| lack)
     }
 
-    fn policy(&self, pool: &crate::placement::PoolName) -> Option<&crate::placement::PoolPolicy> {
+    pub(crate) fn policy(
+        &self,
+        pool: &crate::placement::PoolName,
+    ) -> Option<&crate::placement::PoolPolicy> {
         let found = self.pools.iter().find(|(name, _)| name == pool);
         found.map(|(_, policy)| policy)
     }
@@ -372,7 +381,11 @@ impl World {
                     .find(|v| v.name == record.instance)
                     .map(|v| &v.pool)
         });
-        let leases: Vec<_> = leases.filter_map(|view| view.lease.as_ref()).collect();
+        // Those that came after it in the same call are not its fault.
+        let leases: Vec<_> = leases
+            .filter_map(|view| view.lease.as_ref())
+            .filter(|lease| lease.fence <= record.fence)
+            .collect();
         // Who comes again while their own cannot be had is given another, and the old one is closed.
         let machine = self.plane.machine.as_ref()?;
         let closing: Vec<SessionId> = views
@@ -413,7 +426,7 @@ impl World {
     }
 
     /// What is left after the grant is enough for those for whom it is kept.
-    fn audit_reserved(&mut self, views: &[InstanceView], waiting: &Waiting) {
+    fn audit_reserved(&mut self, views: &[InstanceView], waiting: &Waiting, given: &InstanceName) {
         let acquire = &waiting.acquire;
         let Some(policy) = self.policy(&acquire.pool) else {
             return;
@@ -423,8 +436,10 @@ impl World {
             .filter(|view| view.pool == acquire.pool)
             .collect();
         let leased_by = |tenant: &str| {
-            let leases = of_pool.iter().filter_map(|view| view.lease.as_ref());
-            let count = leases.filter(|lease| &*lease.owner.tenant == tenant);
+            let owners = of_pool
+                .iter()
+                .filter_map(|view| self.audit.taken.get(&view.name));
+            let count = owners.filter(|owner| &*owner.tenant == tenant);
             u32::try_from(count.count()).unwrap_or(u32::MAX)
         };
         let kept: u32 = policy
@@ -435,7 +450,8 @@ impl World {
             .sum();
         let left = of_pool
             .iter()
-            .filter(|view| view.lease.is_none() && view.up && !view.draining && !view.quarantined)
+            .filter(|view| !self.audit.taken.contains_key(&view.name) && view.name != *given)
+            .filter(|view| view.up && !view.draining && !view.quarantined)
             .count();
         if usize::try_from(kept).is_ok_and(|kept| left < kept) {
             let session = acquire.session.clone();
@@ -446,22 +462,31 @@ impl World {
     }
 
     /// Nobody who waits and could have been given it should have been served before.
-    fn audit_turn(&mut self, views: &[InstanceView], served: &Waiting, instance: &InstanceName) {
+    fn audit_turn(
+        &mut self,
+        views: &[InstanceView],
+        served: &Waiting,
+        record: &LeaseRecord,
+        in_its_place: bool,
+    ) {
+        let instance = &record.instance;
+        let queued = !record.pick.waited.is_zero();
         let (acquire, tenant) = (&served.acquire, &served.acquire.owner.tenant);
         let turn = Turn {
             pool: acquire.pool.clone(),
             priority: acquire.priority.0,
             tenant: tenant.clone(),
             arrivals: self.audit.arrivals(),
+            sure: !in_its_place,
         };
         let of_level = |other: &Turn| other.pool == turn.pool && other.priority == turn.priority;
-        let last = |tenant: &str| {
+        let last = |tenant: &str, sure: bool| {
             let turns = self.audit.turns.iter().rev();
             let mut turns = turns.filter(|other| of_level(other));
-            turns.find(|other| &*other.tenant == tenant)
+            turns.find(|other| &*other.tenant == tenant && (other.sure || !sure))
         };
-        let last_of = |tenant: &str| last(tenant).map_or(0, |turn| turn.arrivals);
-        let previous = last_of(tenant);
+        let last_of = |tenant: &str| last(tenant, false).map_or(0, |turn| turn.arrivals);
+        let previous = last(tenant, true).map_or(0, |turn| turn.arrivals);
         let passed_over = self.audit.waiting.values().find(|other| {
             let wanted = &other.acquire;
             let same_pool = wanted.pool == acquire.pool && wanted.session != acquire.session;
@@ -473,24 +498,28 @@ impl World {
                 || wanted.priority == acquire.priority && mate && other.order < served.order
                 || wanted.priority == acquire.priority
                     && !mate
+                    && queued
                     && self.equal_tenants(acquire)
                     && previous > last_of(&wanted.owner.tenant)
                     && other.order <= previous
         });
-        if let Some(other) = passed_over {
+        if let Some(other) = passed_over.filter(|_| !in_its_place) {
             let other = other.acquire.session.clone();
             let session = acquire.session.clone();
             self.violate("turns", || {
                 format!("{session} is given {instance} before {other}")
             });
         }
-        self.audit.turns.push(turn);
+        if queued {
+            self.audit.turns.push(turn);
+        }
     }
 
-    /// Nothing is kept for any tenant, so that all of them take turns.
+    /// Nothing is kept for any tenant, nor is any limited, so that all of them take turns.
     fn equal_tenants(&self, acquire: &Acquire) -> bool {
-        self.policy(&acquire.pool)
-            .is_some_and(|policy| policy.tenants.is_empty())
+        self.policy(&acquire.pool).is_some_and(|policy| {
+            policy.tenants.is_empty() && policy.max_sessions_per_tenant.is_none()
+        })
     }
 
     /// Whether the other one could have been served with what `served` was: it asks alike and nothing else is in its way.
@@ -530,6 +559,7 @@ impl World {
     /// Somebody is told that there is nothing: is there?
     fn audit_no_instance(&mut self, now: Time, waiting: &Waiting) {
         let acquire = &waiting.acquire;
+        let equal = self.equal_tenants(acquire);
         let Some(policy) = self.policy(&acquire.pool) else {
             return;
         };
@@ -538,7 +568,7 @@ impl World {
             .machine
             .as_ref()
             .is_some_and(crate::placement::Placement::is_learning);
-        if learning || !policy.tenants.is_empty() || policy.max_sessions.is_some() {
+        if learning || !equal || policy.max_sessions.is_some() {
             return;
         }
         let views = self.views(now);
@@ -546,13 +576,13 @@ impl World {
         if has_any(&views, acquire) {
             return;
         }
-        // It may not have been woken yet.
-        let earlier = Time(now.0.saturating_sub(self.plane.lateness));
+        // What has become possible just now is looked at just now.
+        let earlier = self.plane.before_this;
         let idle = views.iter().find(|view| {
             view.lease.is_none()
                 && view.pool == acquire.pool
                 && self.lack(earlier, acquire, &view.name, false).is_none()
-                && !self.audit.taken.contains(&view.name)
+                && !self.audit.taken.contains_key(&view.name)
                 && self.is_settled(&view.name)
         });
         if let Some(idle) = idle {
@@ -576,7 +606,7 @@ impl World {
             End::Closed(_) => "over: closed",
             End::GivenUp => "over: given up",
         });
-        let session = &past.session;
+        let session = &past.acquire.session;
         if self.audit.over.insert(session.clone()) {
             self.coverage.add("over");
         }
@@ -584,6 +614,7 @@ impl World {
             End::GivenUp => {
                 let vm = self.audit.vm_of(&past.instance, session);
                 let unheard = vm.map(|vm| self.audit.unheard(now, &vm));
+                self.audit.given_up(session, unheard.unwrap_or_default());
                 (unheard < Some(ORPHAN_AFTER)).then_some("its VM was heard of")
             }
             _ if self.has_agent(&past.instance) => None,
@@ -678,6 +709,64 @@ impl World {
         if !self.plane.store.is_empty() {
             self.violate("I2", || "leases are left in the journal".to_owned());
         }
+    }
+
+    /// I2, of what an instance is for: each can be had again.
+    pub(crate) fn check_usable(&mut self) {
+        let names: Vec<InstanceName> = self
+            .instances
+            .iter()
+            .filter(|instance| !instance.drained && !instance.quarantined)
+            .map(|instance| instance.spec.name.clone())
+            .collect();
+        for name in &names {
+            if self.violation.is_some() {
+                return;
+            }
+            if let Err(refusal) = self.can_be_had(&names, name) {
+                self.violate("I2", || format!("nobody can be given {name}: {refusal:?}"));
+            }
+        }
+    }
+
+    /// Whether somebody who has nothing would be given this one, were it the only one.
+    fn can_be_had(&mut self, all: &[InstanceName], name: &InstanceName) -> Result<(), Refusal> {
+        let now = self.plane.time(self.now);
+        let node = self.proxies.iter().find(|proxy| {
+            let reached = self.audit.reach.get(&proxy.node);
+            reached.is_some_and(|reached| reached.contains(name))
+        });
+        let instance = self
+            .instances
+            .iter()
+            .find(|instance| instance.spec.name == *name);
+        let (Some(node), Some(instance)) = (node, instance) else {
+            return Ok(());
+        };
+        let policy = self.policy(&instance.spec.pool);
+        if policy.is_none_or(|policy| !policy.tenants.is_empty()) {
+            return Ok(());
+        }
+        let acquire = Acquire {
+            origin: Origin {
+                node: node.node.clone(),
+                vm: "somebody".into(),
+                sequence: 1,
+            },
+            session: "somebody".into(),
+            pool: instance.spec.pool.clone(),
+            owner: super::operator::owner(0),
+            client_address: "192.0.2.0".into(),
+            priority: Priority(0),
+            labels: super::operator::labels(false),
+        };
+        let Some(machine) = self.plane.machine.as_mut() else {
+            return Ok(());
+        };
+        for other in all {
+            machine.set_quarantined(now, other, other != name);
+        }
+        machine.check(now, &acquire)
     }
 
     /// I2, of what is remembered.

@@ -404,6 +404,7 @@ impl World {
         self.pass_until(self.now.after(QUIET), None);
         self.check_quiet();
         self.check_mild();
+        self.check_usable();
         self.forget_everything();
     }
 

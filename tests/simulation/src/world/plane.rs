@@ -29,6 +29,9 @@ pub(crate) struct Plane {
     pub(crate) wall_lead: i64,
     /// Until when writing takes long.
     pub(crate) stalled_until: Time,
+    /// When it was last called, and when it was last called before that moment.
+    latest: Time,
+    pub(crate) before_this: Time,
     /// How late it is for what is due.
     pub(crate) lateness: Duration,
     outbox: VecDeque<(u64, Out)>,
@@ -63,6 +66,8 @@ impl Plane {
             lag: 0,
             wall_lead: 0,
             stalled_until: Time::default(),
+            latest: Time::default(),
+            before_this: Time::default(),
             lateness,
             outbox: VecDeque::new(),
             requests: BTreeMap::new(),
@@ -85,6 +90,21 @@ impl Plane {
             return None;
         }
         Some(shift(due, self.lag).after(self.lateness))
+    }
+
+    /// It does something at that moment.
+    fn attend(&mut self, now: Time) {
+        if now > self.latest {
+            self.before_this = self.latest;
+            self.latest = now;
+        }
+    }
+
+    fn end_pause(&mut self, now: Time) {
+        let left = millis(self.paused_until.since(now));
+        self.lag -= left;
+        self.wall_lead -= left;
+        self.paused_until = self.paused_until.min(now);
     }
 
     pub(crate) fn jump(&mut self, by: Duration) {
@@ -150,11 +170,11 @@ impl World {
             return;
         }
         let reached_disk = self.random.percent(50);
+        self.plane.end_pause(self.now);
         let plane = &mut self.plane;
         plane.store.crash(reached_disk, plane.wall_lead);
         plane.outbox.clear();
         plane.deferred.clear();
-        plane.paused_until = Time::default();
         plane.requests.clear();
         self.audit.crashed();
         let at = self.now.after(down);
@@ -172,13 +192,8 @@ impl World {
     }
 
     pub(crate) fn plane_resumes_early(&mut self) {
-        if self.now < self.plane.paused_until {
-            let left = millis(self.plane.paused_until.since(self.now));
-            self.plane.lag -= left;
-            self.plane.wall_lead -= left;
-            self.plane.paused_until = self.now;
-            self.plane_resumes();
-        }
+        self.plane.end_pause(self.now);
+        self.plane_resumes();
     }
 
     pub(crate) fn plane_resumes(&mut self) {
@@ -226,8 +241,11 @@ impl World {
                     return;
                 };
                 let (name, up) = (instance.spec.name.clone(), instance.probe_passes(self.now));
-                let now = self.plane.time(self.now);
-                self.audit.probed(now, &name, up);
+                let warm_up = self
+                    .policy(&instance.spec.pool)
+                    .map(|policy| policy.warm_up);
+                let warm_at = self.plane.time(self.now).after(warm_up.unwrap_or_default());
+                self.audit.probed(warm_at, &name, up);
                 self.call(|machine, now| machine.set_up(now, &name, up));
             }
             PlaneEvent::Reach(index) => {
@@ -296,6 +314,8 @@ impl World {
     /// Has the machine do something, and takes what it wants done.
     pub(crate) fn call<T>(&mut self, ask: impl FnOnce(&mut Placement, Time) -> T) -> Option<T> {
         let now = self.plane.time(self.now);
+        self.plane.attend(now);
+        self.audit.freed_now.clear();
         let answer = ask(self.plane.machine.as_mut()?, now);
         self.after_call();
         Some(answer)
@@ -304,7 +324,9 @@ impl World {
     /// What is due is done before the next event.
     pub(crate) fn after_call(&mut self) {
         let now = self.plane.time(self.now);
+        self.plane.attend(now);
         self.take_effects(now);
+        self.audit.freed_now.clear();
         if let Some(machine) = self.plane.machine.as_mut() {
             machine.advance(now);
         }

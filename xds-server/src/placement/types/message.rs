@@ -20,7 +20,7 @@ pub struct Origin {
 }
 
 /// A request for an instance.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acquire {
     /// Who asks.
     pub origin: Origin,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    CloseReason, EndCause, Fence, InstanceName, NodeId, Owner, PoolName, SessionId, Time, VmId,
+    Acquire, CloseReason, EndCause, Fence, InstanceName, NodeId, Owner, SessionId, Time, VmId,
 };
 
 /// A lease, as the next machine has to know it.
@@ -110,20 +110,12 @@ impl Why {
 /// A session that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastSession {
-    /// Its id.
-    pub session: SessionId,
-    /// Its pool.
-    pub pool: PoolName,
+    /// What it had asked for.
+    pub acquire: Arc<Acquire>,
     /// Its instance.
     pub instance: InstanceName,
     /// Its lease's.
     pub fence: Fence,
-    /// Whose it was.
-    pub owner: Owner,
-    /// The client's address.
-    pub client_address: Arc<str>,
-    /// The proxy that carried it.
-    pub node: NodeId,
     /// Why this instance.
     pub pick: Pick,
     /// When the instance was leased to it.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::placement::{
-    CloseReason, End, EndCause, Fence, Owner, PastSession, Pick, RecordedState, Time, User, Why,
+    Acquire, CloseReason, End, EndCause, Fence, Labels, Origin, Owner, PastSession, Pick, Priority,
+    RecordedState, Time, User, Why,
 };
 
 /// The same moment on both clocks, which makes what is read what was written.
@@ -92,17 +93,26 @@ fn past(number: u64) -> PastSession {
         End::Closed(CloseReason::ALL[number as usize % CloseReason::ALL.len()]),
         End::GivenUp,
     ];
-    PastSession {
+    let acquire = Acquire {
+        origin: Origin {
+            node: "envoy-1".into(),
+            vm: "vm-1".into(),
+            sequence: number,
+        },
         session: format!("session-{number}").into(),
         pool: format!("pool-{}", number % 2).into(),
+        owner: owner(number),
+        client_address: "192.0.2.7".into(),
+        priority: Priority::default(),
+        labels: Labels::default(),
+    };
+    PastSession {
+        acquire: Arc::new(acquire),
         instance: name(number % 5),
         fence: Fence {
             term: 7,
             sequence: number,
         },
-        owner: owner(number),
-        client_address: "192.0.2.7".into(),
-        node: "envoy-1".into(),
         pick: pick(number),
         granted_at: ago(number + 60),
         established_at: (!number.is_multiple_of(4)).then(|| ago(number + 59)),

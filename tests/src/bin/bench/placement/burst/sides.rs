@@ -146,6 +146,7 @@ fn pool(pool: Pool, settle: Duration) -> Pool {
         .settle(settle)
         .resume_window(Duration::ZERO)
         .hold(HOLD)
+        .queue(100)
         // Rare: they are not what is measured.
         .probe(Duration::from_secs(30), 1, 3)
 }
