@@ -103,8 +103,15 @@ impl Placement {
                 self.end(now, session, EndCause::Unlisted);
             }
         }
+        let all = &self.sessions;
+        let held = |session: &SessionId| {
+            let known = all.find(session).and_then(|key| all.get(key));
+            known.is_some_and(|known| known.vm == key)
+        };
         if let Some(vm) = self.vms.get_mut(key) {
-            vm.closing.retain(|session, _| listed.contains(session));
+            // Of those whose Acquire has overtaken it this Sync does not speak.
+            vm.closing
+                .retain(|session, _| listed.contains(session) || held(session));
         }
         for reported in sessions {
             self.take_listed(now, key, origin, reported);

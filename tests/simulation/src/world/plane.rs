@@ -48,10 +48,12 @@ struct Caller {
 
 /// What is said once all that came before it is durable.
 #[derive(Debug)]
-enum Out {
+pub(crate) enum Out {
     Answer(RequestId, SessionId, Outcome),
     Sync(Place, Option<CallNo>, Vec<Close>),
     Agent(InstanceName, AgentOrder),
+    /// The operator is told that the session is to end.
+    Terminated(SessionId),
 }
 
 impl Plane {
@@ -227,8 +229,13 @@ impl World {
             PlaneEvent::Sync(place, call, sync) => {
                 let now = self.plane.time(self.now);
                 self.audit.heard_sync(now, &sync);
+                let news = self.audit.is_news(&sync);
+                let stated = news.then(|| sync.clone());
                 let closes = self.call(|machine, now| machine.sync(now, sync));
                 let closes = closes.unwrap_or_default();
+                if let Some(stated) = stated {
+                    self.check_heard(&stated, &closes);
+                }
                 for close in &closes {
                     self.check_close(&close.session, close.reason);
                 }
@@ -385,7 +392,7 @@ impl World {
         self.network.schedule(at, Event::Plane(event));
     }
 
-    fn put_out(&mut self, out: Out) {
+    pub(crate) fn put_out(&mut self, out: Out) {
         let after = self.plane.store.appended();
         self.plane.outbox.push_back((after, out));
         self.say();
@@ -412,6 +419,9 @@ impl World {
                 }
                 Out::Sync(_, None, _) => {}
                 Out::Agent(instance, order) => self.to_agent(&instance, order),
+                Out::Terminated(session) => {
+                    self.audit.terminated.insert(session);
+                }
             }
         }
         self.flush_soon_if_wanted();
