@@ -206,7 +206,9 @@ pub(crate) fn owner(device: usize) -> Owner {
             subject: format!("user-{user}").into(),
         },
         tenant: tenant(user),
-        resume_key: (device % 3 == 0).then(|| format!("key-{device}").into()),
+        resume_key: device
+            .is_multiple_of(3)
+            .then(|| format!("key-{device}").into()),
     }
 }
 

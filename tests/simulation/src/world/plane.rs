@@ -281,7 +281,7 @@ impl World {
     fn nobody_listens(&mut self, event: PlaneEvent) {
         match event {
             PlaneEvent::Acquire(place, call, _) | PlaneEvent::Sync(place, Some(call), _) => {
-                self.to_vm(place, call, None);
+                self.send_vm(place, call, None);
             }
             PlaneEvent::Reach(index) => self.tell_reach_later(index),
             _ => {}
@@ -411,14 +411,14 @@ impl World {
                     self.audit_said(&session, &outcome);
                     if let Some(caller) = self.plane.requests.remove(&request) {
                         let reply = Reply::Acquire(outcome);
-                        self.to_vm(caller.place, caller.call, Some(reply));
+                        self.send_vm(caller.place, caller.call, Some(reply));
                     }
                 }
                 Out::Sync(place, Some(call), closes) => {
-                    self.to_vm(place, call, Some(Reply::Sync(closes)));
+                    self.send_vm(place, call, Some(Reply::Sync(closes)));
                 }
                 Out::Sync(_, None, _) => {}
-                Out::Agent(instance, order) => self.to_agent(&instance, order),
+                Out::Agent(instance, order) => self.send_agent(&instance, order),
                 Out::Terminated(session) => {
                     self.audit.terminated.insert(session);
                 }
@@ -433,7 +433,7 @@ impl World {
         }
     }
 
-    fn to_vm(&mut self, place: Place, call: CallNo, reply: Option<Reply>) {
+    fn send_vm(&mut self, place: Place, call: CallNo, reply: Option<Reply>) {
         let link = Link::ProxyPlane(place.proxy);
         let Some(delay) = self.network.delay(link, &mut self.random, self.now) else {
             self.coverage.add("message lost");
@@ -444,7 +444,7 @@ impl World {
         self.network.schedule(self.now.after(delay), event);
     }
 
-    fn to_agent(&mut self, instance: &InstanceName, order: AgentOrder) {
+    fn send_agent(&mut self, instance: &InstanceName, order: AgentOrder) {
         let Some(index) = self.instance_index(instance) else {
             return;
         };
