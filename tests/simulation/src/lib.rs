@@ -12,7 +12,7 @@ mod schedule;
 mod shrink;
 mod world;
 
-pub use coverage::Coverage;
+pub use coverage::{Coverage, EXPECTED};
 pub use schedule::{Action, Agents, Memory, Schedule, Severity, Step};
 pub use shrink::shrink;
 pub use world::{Run, Violation, run};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use berth_simulation::{Coverage, Schedule, run, shrink};
+use berth_simulation::{Coverage, EXPECTED, Schedule, run, shrink};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -84,9 +84,22 @@ fn simulate(arguments: &Arguments) -> ExitCode {
         }
     }
     if arguments.report {
+        println!("{:>12}  schedules", arguments.seeds);
         for (what, count) in coverage.iter() {
             println!("{count:>12}  {what}");
         }
     }
+    let missing: Vec<&str> = EXPECTED
+        .iter()
+        .copied()
+        .filter(|what| coverage.count(what) == 0)
+        .collect();
+    if arguments.seeds >= ENOUGH && !missing.is_empty() {
+        println!("never happened: {}", missing.join(", "));
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
+
+/// In so many schedules everything is expected to happen.
+const ENOUGH: u64 = 20_000;

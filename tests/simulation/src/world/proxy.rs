@@ -352,7 +352,11 @@ impl World {
 
     /// The stream was answered or reset; the proxy tells of its end, mostly at once.
     fn finish(&mut self, place: Place, session: SessionId) {
-        let slow = if self.random.percent(5) { 2_500 } else { 5 };
+        let slow = match self.random.below(100) {
+            0 => 20_000,
+            1..5 => 2_500,
+            _ => 5,
+        };
         let at = self.now.after(self.random.millis(0..slow));
         let event = ProxyEvent::StreamEnds(place, session, EndCause::Client);
         self.network

@@ -317,6 +317,9 @@ impl Vm {
             cause,
         };
         self.forget(session);
+        if self.ended.len() >= KEPT && self.ended.pop_front().is_some() {
+            self.first_end += 1;
+        }
         self.ended.push_back(end.clone());
         let hint = Sync {
             origin: self.origin(),
@@ -431,6 +434,9 @@ pub(crate) fn label(refusal: &Refusal) -> &'static str {
 
 /// The filter's.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// Fewer than the filter's, so that some are told by silence only.
+const KEPT: usize = 2;
 
 /// The filter's.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
