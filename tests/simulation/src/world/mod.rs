@@ -2,11 +2,13 @@
 
 mod audit;
 mod checks;
+mod grants;
 mod instance;
 mod network;
 mod operator;
 mod plane;
 mod proxy;
+mod quiet;
 mod store;
 mod vm;
 
