@@ -213,14 +213,18 @@ impl Placement {
         {
             return self.refuse_waiting(key, refusal);
         }
-        let Some((free, pick)) = self.choose(now, known) else {
-            return self.enqueue(now, key);
-        };
         // Its own cannot be had now, and is let go of only where there is another in its place.
-        if let Some(own) = own {
+        if let Some(own) = own
+            && self.choose(now, known).is_some()
+        {
             self.give_up_own(now, own);
         }
-        self.grant(now, key, free, pick, None);
+        // Chosen now: who was to have its own next may have been given another.
+        let known = self.sessions.get(key);
+        match known.and_then(|known| self.choose(now, known)) {
+            Some((free, pick)) => self.grant(now, key, free, pick, None),
+            None => self.enqueue(now, key),
+        }
     }
 
     /// What the user already has in the pool, and what the pool's policy makes of it.
