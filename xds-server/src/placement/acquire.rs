@@ -94,7 +94,7 @@ impl Placement {
         };
         let own = match self.claim(&session) {
             Claim::Refused => return Err(Refusal::SessionExists),
-            Claim::Own(slot) => self.serves(slot, &acquire.origin.node),
+            Claim::Own(slot) => self.serves(slot, acquire),
             Claim::None => false,
         };
         if own {
@@ -197,7 +197,7 @@ impl Placement {
         };
         let own = match self.claim(known) {
             Claim::Refused => return self.refuse_waiting(key, Refusal::SessionExists),
-            Claim::Own(slot) if self.serves(slot, &known.acquire.origin.node) => {
+            Claim::Own(slot) if self.serves(slot, &known.acquire) => {
                 return self.inherit(now, key, slot);
             }
             Claim::Own(slot) => Some(slot),
@@ -307,7 +307,7 @@ impl Placement {
             self.sessions.get(*key).is_some_and(|known| {
                 matches!(known.place(), WaitingPlace::Queue(_))
                     && matches!(self.claim(known), Claim::Own(own) if own == slot)
-                    && self.serves(slot, &known.acquire.origin.node)
+                    && self.serves(slot, &known.acquire)
             })
         });
         if let Some(heir) = heir {
