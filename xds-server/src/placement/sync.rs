@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::keys::{SessionKey, Set, SlotKey, VmKey};
 use super::lease::{Lease, LeaseState};
 use super::types::{
-    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, InstanceName, Labels, Origin,
-    Pick, Priority, ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
+    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, Labels, Origin, Pick, Priority,
+    ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
 };
 use super::{Ignored, Placement, Session, SessionState};
 
@@ -121,7 +121,7 @@ impl Placement {
             return match reported.grant.clone() {
                 Some(_) if ended => self.ignore(Ignored::LateSession),
                 // It has been told to close it, and the instance is nobody's by that.
-                Some(grant) if closing && !self.is_to_adopt(&grant.instance) => {}
+                Some(grant) if closing && !self.is_to_adopt(&grant, &reported.session) => {}
                 Some(grant) => self.adopt(now, key, origin, reported, &grant),
                 // Its Acquire is under way.
                 None => {}
@@ -155,12 +155,13 @@ impl Placement {
 
     /// Whether an instance has to be kept for a session that is to be closed: not where another has
     /// it, nor where an agent has closed the firewall.
-    fn is_to_adopt(&self, instance: &InstanceName) -> bool {
-        let slot = self
-            .slots
-            .find(instance)
-            .and_then(|key| self.slots.get(key));
+    fn is_to_adopt(&self, grant: &Grant, session: &SessionId) -> bool {
+        let Some(key) = self.slots.find(&grant.instance) else {
+            return false;
+        };
+        let slot = self.slots.get(key);
         slot.is_some_and(|slot| slot.agent.is_none() && slot.lease.is_none())
+            || self.was_given_up(key, grant, session)
     }
 
     /// The VM of an orphan is back.
