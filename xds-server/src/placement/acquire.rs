@@ -100,7 +100,9 @@ impl Placement {
         if own {
             return Ok(());
         }
-        if let Some(refusal) = self.too_many(now, &session) {
+        if !self.replaces(&session)
+            && let Some(refusal) = self.too_many(now, &session)
+        {
             return Err(refusal);
         }
         let retry_after = self.retry_after(now, pool);
@@ -203,12 +205,7 @@ impl Placement {
             Claim::Own(slot) => Some(slot),
             Claim::None => None,
         };
-        // In place of a session of theirs that is to be closed they may have another; a window alone counts for nothing.
-        let replaces = |slot| {
-            self.lease(slot)
-                .is_some_and(|lease| lease.session.is_some())
-        };
-        if !own.is_some_and(replaces)
+        if !self.replaces(known)
             && let Some(refusal) = self.too_many(now, known)
         {
             return self.refuse_waiting(key, refusal);
@@ -315,18 +312,32 @@ impl Placement {
         }
     }
 
-    /// Lets go of an instance of the client's own where it cannot be sent.
-    fn give_up_own(&mut self, now: Time, slot: SlotKey) {
+    /// Lets go of an instance of the client's own where it cannot be sent; true if it was kept for the client and is so
+    /// no longer.
+    pub(super) fn give_up_own(&mut self, now: Time, slot: SlotKey) -> bool {
         let Some(lease) = self.lease(slot) else {
-            return;
+            return false;
         };
         match (lease.state, lease.session) {
-            (LeaseState::Resumable { .. }, _) => self.settle(now, slot),
+            (LeaseState::Resumable { .. }, _) => {
+                self.settle(now, slot);
+                return true;
+            }
             (LeaseState::Active | LeaseState::Reserved { .. }, Some(live)) => {
                 self.close(live, CloseReason::Resumed);
             }
             _ => {}
         }
+        false
+    }
+
+    /// It comes in place of a session of its user's that is to be closed; a window alone counts for nothing.
+    pub(super) fn replaces(&self, session: &Session) -> bool {
+        let Claim::Own(slot) = self.claim(session) else {
+            return false;
+        };
+        self.lease(slot)
+            .is_some_and(|lease| lease.session.is_some())
     }
 
     /// Moves a waiting session to another place.

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use super::acquire::Claim;
 use super::keys::{Map, PoolKey, SessionKey, SlotKey};
 use super::reach::NodeKey;
 use super::types::{Acquire, Labels, Pick, Priority, Refusal, Time};
 use super::{Placement, Session, WaitingPlace};
 
-/// A place in the queue; of two in one lane the earlier has the smaller.
+/// A place in the queue; of two in one lane who asked earlier has the smaller, also after having waited for another
+/// instance in the meantime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+pub(super) struct Ticket(Time, u64);
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -60,9 +62,10 @@ impl Queue {
         &mut self,
         priority: Priority,
         tenant: &Arc<str>,
+        asked_at: Time,
         session: SessionKey,
     ) -> Ticket {
-        let ticket = Ticket(self.next);
+        let ticket = Ticket(asked_at, self.next);
         self.next += 1;
         self.waiting += 1;
         let hash_seed = self.hash_seed;
@@ -143,7 +146,8 @@ impl Placement {
         let Some(known) = self.sessions.get(key) else {
             return;
         };
-        let (pool_key, acquire) = (known.pool, Arc::clone(&known.acquire));
+        let (pool_key, asked_at) = (known.pool, known.asked_at);
+        let acquire = Arc::clone(&known.acquire);
         let retry_after = self.retry_after(now, pool_key);
         let Some(pool) = self.pools.get_mut(pool_key) else {
             return;
@@ -162,7 +166,7 @@ impl Placement {
         }
         let ticket = pool
             .queue
-            .push(acquire.priority, &acquire.owner.tenant, key);
+            .push(acquire.priority, &acquire.owner.tenant, asked_at, key);
         self.set_waiting_place(key, WaitingPlace::Queue(ticket));
         self.count(key, true);
     }
@@ -184,23 +188,35 @@ impl Placement {
         }
         while let Some(pool) = self.next_stirred() {
             while let Some((session, slot, pick)) = self.next_in_queue(now, pool) {
-                if !self.speaks(now, session) {
-                    // Its proxy has said nothing for as long as it waited: an answer would reach nobody.
-                    self.refuse_waiting(session, Refusal::Cancelled);
-                    continue;
-                }
-                if let Some(known) = self.sessions.get(session) {
-                    let (priority, tenant) = (
-                        known.acquire.priority,
-                        Arc::clone(&known.acquire.owner.tenant),
-                    );
-                    if let Some(pool) = self.pools.get_mut(pool) {
-                        pool.queue.served(priority, &tenant);
-                    }
-                }
-                self.grant(now, session, slot, pick, None);
+                self.serve(now, pool, session, slot, pick);
             }
         }
+    }
+
+    /// It is the turn of a session for which this instance would be free. What its user has may have changed while it
+    /// waited.
+    fn serve(&mut self, now: Time, pool: PoolKey, key: SessionKey, slot: SlotKey, pick: Pick) {
+        if !self.speaks(now, key) {
+            // Its proxy has said nothing for as long as it waited: an answer would reach nobody.
+            return self.refuse_waiting(key, Refusal::Cancelled);
+        }
+        let Some(known) = self.sessions.get(key) else {
+            return;
+        };
+        let acquire = Arc::clone(&known.acquire);
+        match self.claim(known) {
+            Claim::Refused => return self.refuse_waiting(key, Refusal::SessionExists),
+            Claim::Own(own) if self.serves(own, &acquire) => {
+                return self.inherit(now, key, own);
+            }
+            // Who was to have that next may have been given this one: the queue is looked at again.
+            Claim::Own(own) if self.give_up_own(now, own) => return,
+            Claim::Own(_) | Claim::None => {}
+        }
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.queue.served(acquire.priority, &acquire.owner.tenant);
+        }
+        self.grant(now, key, slot, pick, None);
     }
 
     /// The first in the queue for whom there is an instance, and the instance.
@@ -215,7 +231,7 @@ impl Placement {
                 let Some(known) = self.sessions.get(session) else {
                     continue;
                 };
-                if self.user_is_full(known) {
+                if self.user_is_full(known) && !self.replaces(known) {
                     continue;
                 }
                 let node = self.reach.find(&known.acquire.origin.node);

@@ -79,3 +79,105 @@ fn who_asks_for_something_else_than_they_have_gets_it_or_waits() {
     };
     assert_eq!(second.instance, "web-2".into());
 }
+
+/// Two instances with a session each; the user's two devices wait, and then both instances come free.
+#[test]
+fn a_second_device_meets_the_same_in_the_queue() {
+    // What the first has then, and the second's answer.
+    let cases = [
+        (SecondDevice::Allow, "web-1", Some("web-2")),
+        (SecondDevice::Refuse, "web-1", None),
+        (SecondDevice::TakeOver, "web-1", None),
+    ];
+    for (second_device, first, second) in cases {
+        let policy = PoolPolicy {
+            queue: 10,
+            resume_window: Duration::ZERO,
+            second_device,
+            settle: Duration::ZERO,
+            ..PoolPolicy::default()
+        };
+        let mut m = Machine::with(2, policy);
+        for other in ["one", "two"] {
+            m.granted(other, owner(other, None));
+        }
+        for device in ["first", "second"] {
+            assert_eq!(m.acquire(device, owner("user", Some(device))), None);
+        }
+        m.ended("one", None, EndCause::Instance);
+        m.ended("two", None, EndCause::Instance);
+        let has = |m: &Machine, device: &str| {
+            let mut found = sessions(m).into_iter();
+            found.find(|(session, _)| session == device)
+        };
+        let expected = Some(("first".to_owned(), Some(first.to_owned())));
+        assert_eq!(has(&m, "first"), expected, "{second_device:?}");
+        let waits = Some(("second".to_owned(), second.map(str::to_owned)));
+        let expected = match second_device {
+            SecondDevice::Refuse => None,
+            _ => waits,
+        };
+        assert_eq!(has(&m, "second"), expected, "{second_device:?}");
+        if second_device == SecondDevice::TakeOver {
+            let origin = m.origin("vm");
+            let closes = m.full_from(origin, &[], &["first", "second"]);
+            let reasons: Vec<_> = closes.iter().map(|close| close.reason).collect();
+            assert_eq!(reasons, [CloseReason::TakenOver]);
+            m.ended("first", None, EndCause::Berth);
+            let expected = Some(("second".to_owned(), Some("web-1".to_owned())));
+            assert_eq!(has(&m, "second"), expected);
+        }
+    }
+}
+
+#[test]
+fn who_waited_lets_go_of_what_they_cannot_have() {
+    let policy = PoolPolicy {
+        queue: 10,
+        max_sessions_per_user: Some(1),
+        settle: Duration::ZERO,
+        ..PoolPolicy::default()
+    };
+    for ended in [true, false] {
+        let mut m = Machine::with(2, policy.clone());
+        let first = m.granted("first", owner("user", None));
+        m.granted("other", owner("other", None));
+        if ended {
+            m.ended("first", None, EndCause::Client);
+        }
+        m.placement.set_quarantined(m.now, &first.instance, true);
+        assert_eq!(m.acquire("second", owner("user", None)), None);
+        m.ended("other", None, EndCause::Instance);
+        let expected = ("second".to_owned(), Some("web-2".to_owned()));
+        assert_eq!(sessions(&m).last(), Some(&expected), "ended: {ended}");
+        if ended {
+            assert_eq!(m.state("web-1"), "free");
+        } else {
+            let origin = m.origin("vm");
+            let closes = m.full_from(origin, &[("first", &first)], &["second"]);
+            let reasons: Vec<_> = closes.iter().map(|close| close.reason).collect();
+            assert_eq!(reasons, [CloseReason::Resumed]);
+        }
+    }
+}
+
+#[test]
+fn who_could_not_have_their_own_has_the_place_they_came_for() {
+    let policy = PoolPolicy {
+        queue: 10,
+        ..PoolPolicy::default()
+    };
+    let mut m = Machine::with(2, policy);
+    let first = m.granted("first", owner("user", None));
+    m.granted("other", owner("other", None));
+    m.ended("first", None, EndCause::Client);
+    assert_eq!(m.acquire("second", owner("user", None)), None);
+    m.pass(Duration::from_millis(1));
+    assert_eq!(m.acquire("later", owner("later", None)), None);
+    m.placement.set_quarantined(m.now, &first.instance, true);
+    m.pass(seconds(1));
+    m.ended("other", None, EndCause::Instance);
+    m.pass(seconds(1));
+    let expected = ("second".to_owned(), Some("web-2".to_owned()));
+    assert!(sessions(&m).contains(&expected), "{:?}", sessions(&m));
+}
