@@ -37,11 +37,13 @@ impl Clock {
 }
 
 /// A clock that stands still while its owner does not run: whoever is stopped hears nobody, and must not take that for
-/// their silence when it goes on.
+/// their silence when it goes on. Its owner looks at it at least every [`ATTENTION`].
 #[derive(Clone, Copy, Debug)]
 pub struct AttendedClock {
     clock: Clock,
     unattended: Duration,
+    /// The latest time it told.
+    told: Time,
 }
 
 impl AttendedClock {
@@ -50,6 +52,7 @@ impl AttendedClock {
         Self {
             clock,
             unattended: Duration::ZERO,
+            told: clock.now(),
         }
     }
 
@@ -58,25 +61,33 @@ impl AttendedClock {
         self.attend(self.clock.now(), due)
     }
 
-    /// An owner's time as the runtime's.
-    pub fn at(&self, time: Time) -> Instant {
-        self.clock.at(time.after(self.unattended))
+    /// When the owner has to look at the clock again, as the runtime's, if it has something to do at `due`.
+    pub fn wake_at(&self, due: Option<Time>) -> Instant {
+        let again = self.told.after(ATTENTION);
+        let due = due.map_or(again, |due| due.min(again));
+        self.clock.at(due.after(self.unattended))
     }
 
     fn attend(&mut self, now: Time, due: Option<Time>) -> Time {
         let now = Time(now.0.saturating_sub(self.unattended));
-        match due {
-            Some(due) if now.since(due) > BUSY => {
-                self.unattended += now.since(due);
-                due
-            }
-            _ => now,
+        // What is long due, as a session that was too old when it was learnt, is no sign of anything.
+        let due = due.unwrap_or(Time::NEVER);
+        let due = due.clamp(self.told, self.told.after(ATTENTION));
+        if now.since(due) > BUSY {
+            self.unattended += now.since(due);
+            self.told = due;
+        } else {
+            self.told = self.told.max(now);
         }
+        self.told
     }
 }
 
 /// How late one may be who runs, on a machine that has much to do.
 const BUSY: Duration = Duration::from_millis(100);
+
+/// Time in which the owner was stopped counts for no more than this: less than what makes anybody silent.
+const ATTENTION: Duration = Duration::from_millis(250);
 
 /// Seconds since 1970; zero on a machine whose clock is older.
 pub fn unix_seconds() -> u64 {
@@ -99,30 +110,60 @@ fn since_1970() -> Duration {
 mod tests {
     use super::*;
 
-    #[test]
-    fn time_in_which_nobody_did_what_was_due_does_not_count() {
-        let time = |millis| Time(Duration::from_millis(millis));
+    /// One that has just told the time zero.
+    fn attended() -> AttendedClock {
         let clock = Clock {
             started_at: Time::default(),
             ..Clock::start()
         };
-        let mut clock = AttendedClock::new(clock);
+        AttendedClock {
+            clock,
+            unattended: Duration::ZERO,
+            told: Time::default(),
+        }
+    }
+
+    fn time(millis: u64) -> Time {
+        Time(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_does_not_count() {
+        let mut clock = attended();
         // What the machine's clock says, what was due when, and what time it is then.
         let cases = [
-            (1_000, None, 1_000),
-            (2_000, Some(2_500), 2_000),
-            (2_600, Some(2_500), 2_600),
-            (9_000, Some(3_000), 3_000),
-            (9_500, Some(4_000), 3_500),
-            (20_000, None, 14_000),
-            (20_500, Some(14_200), 14_200),
+            (200, None, 200),
+            (400, Some(500), 400),
+            (560, Some(500), 560),
+            // Stopped for long, with something due soon, late and not at all.
+            (9_000, Some(600), 600),
+            (9_100, Some(4_000), 700),
+            (20_000, Some(4_000), 950),
+            (30_000, None, 1_200),
+            (30_100, None, 1_300),
         ];
         for (machine, due, expected) in cases {
             let now = clock.attend(time(machine), due.map(time));
             assert_eq!(now, time(expected), "{machine} {due:?}");
         }
-        let (epoch, later) = (clock.at(Time::default()), clock.at(time(10)));
-        assert_eq!(later - epoch, Duration::from_millis(10));
-        assert_eq!(epoch, clock.clock.at(time(6_300)));
+        let wakes = [
+            (Some(1_000), 29_800),
+            (Some(1_400), 30_200),
+            (Some(9_000), 30_350),
+            (None, 30_350),
+        ];
+        for (due, machine) in wakes {
+            let expected = clock.clock.at(time(machine));
+            assert_eq!(clock.wake_at(due.map(time)), expected, "{due:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_due_before_it_was_known_does_not_turn_it_back() {
+        let mut clock = attended();
+        assert_eq!(clock.attend(time(100), None), time(100));
+        assert_eq!(clock.attend(time(101), Some(time(20))), time(101));
+        assert_eq!(clock.attend(time(300), Some(time(20))), time(101));
+        assert_eq!(clock.attend(time(310), None), time(111));
     }
 }

@@ -122,12 +122,7 @@ impl Task {
                 self.outbox.next_timeout(),
             ];
             let timeout = timeouts.into_iter().flatten().min();
-            let due = async {
-                match timeout {
-                    Some(at) => sleep_until(self.clock.at(at).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = sleep_until(self.clock.wake_at(timeout).into());
             tokio::select! {
                 event = self.events.events.recv() => match event {
                     Some(event) => self.handle(event),

@@ -94,13 +94,15 @@ impl Placement {
         };
         let own = match self.claim(&session) {
             Claim::Refused => return Err(Refusal::SessionExists),
-            Claim::Own(slot) => self.serves(slot, &acquire.origin.node),
+            Claim::Own(slot) => self.serves(slot, acquire),
             Claim::None => false,
         };
         if own {
             return Ok(());
         }
-        if let Some(refusal) = self.too_many(now, &session) {
+        if !self.replaces(&session)
+            && let Some(refusal) = self.too_many(now, &session)
+        {
             return Err(refusal);
         }
         let retry_after = self.retry_after(now, pool);
@@ -197,30 +199,29 @@ impl Placement {
         };
         let own = match self.claim(known) {
             Claim::Refused => return self.refuse_waiting(key, Refusal::SessionExists),
-            Claim::Own(slot) if self.serves(slot, &known.acquire.origin.node) => {
+            Claim::Own(slot) if self.serves(slot, &known.acquire) => {
                 return self.inherit(now, key, slot);
             }
             Claim::Own(slot) => Some(slot),
             Claim::None => None,
         };
-        // In place of a session of theirs that is to be closed they may have another; a window alone counts for nothing.
-        let replaces = |slot| {
-            self.lease(slot)
-                .is_some_and(|lease| lease.session.is_some())
-        };
-        if !own.is_some_and(replaces)
+        if !self.replaces(known)
             && let Some(refusal) = self.too_many(now, known)
         {
             return self.refuse_waiting(key, refusal);
         }
-        let Some((free, pick)) = self.choose(now, known) else {
-            return self.enqueue(now, key);
-        };
         // Its own cannot be had now, and is let go of only where there is another in its place.
-        if let Some(own) = own {
+        if let Some(own) = own
+            && self.choose(now, known).is_some()
+        {
             self.give_up_own(now, own);
         }
-        self.grant(now, key, free, pick, None);
+        // Chosen now: who was to have its own next may have been given another.
+        let known = self.sessions.get(key);
+        match known.and_then(|known| self.choose(now, known)) {
+            Some((free, pick)) => self.grant(now, key, free, pick, None),
+            None => self.enqueue(now, key),
+        }
     }
 
     /// What the user already has in the pool, and what the pool's policy makes of it.
@@ -303,7 +304,7 @@ impl Placement {
             self.sessions.get(*key).is_some_and(|known| {
                 matches!(known.place(), WaitingPlace::Queue(_))
                     && matches!(self.claim(known), Claim::Own(own) if own == slot)
-                    && self.serves(slot, &known.acquire.origin.node)
+                    && self.serves(slot, &known.acquire)
             })
         });
         if let Some(heir) = heir {
@@ -311,18 +312,32 @@ impl Placement {
         }
     }
 
-    /// Lets go of an instance of the client's own where it cannot be sent.
-    fn give_up_own(&mut self, now: Time, slot: SlotKey) {
+    /// Lets go of an instance of the client's own where it cannot be sent; true if it was kept for the client and is so
+    /// no longer.
+    pub(super) fn give_up_own(&mut self, now: Time, slot: SlotKey) -> bool {
         let Some(lease) = self.lease(slot) else {
-            return;
+            return false;
         };
         match (lease.state, lease.session) {
-            (LeaseState::Resumable { .. }, _) => self.settle(now, slot),
+            (LeaseState::Resumable { .. }, _) => {
+                self.settle(now, slot);
+                return true;
+            }
             (LeaseState::Active | LeaseState::Reserved { .. }, Some(live)) => {
                 self.close(live, CloseReason::Resumed);
             }
             _ => {}
         }
+        false
+    }
+
+    /// It comes in place of a session of its user's that is to be closed; a window alone counts for nothing.
+    pub(super) fn replaces(&self, session: &Session) -> bool {
+        let Claim::Own(slot) = self.claim(session) else {
+            return false;
+        };
+        self.lease(slot)
+            .is_some_and(|lease| lease.session.is_some())
     }
 
     /// Moves a waiting session to another place.

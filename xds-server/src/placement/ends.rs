@@ -149,7 +149,7 @@ impl Placement {
             return;
         };
         let node = &known.acquire.origin.node;
-        if self.serves(slot, node) && self.speaks(now, heir) {
+        if self.serves(slot, &known.acquire) && self.speaks(now, heir) {
             let zone = self
                 .slots
                 .get(slot)

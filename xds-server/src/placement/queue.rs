@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use super::acquire::Claim;
 use super::keys::{Map, PoolKey, SessionKey, SlotKey};
 use super::reach::NodeKey;
 use super::types::{Acquire, Labels, Pick, Priority, Refusal, Time};
@@ -186,23 +187,35 @@ impl Placement {
         }
         while let Some(pool) = self.next_stirred() {
             while let Some((session, slot, pick)) = self.next_in_queue(now, pool) {
-                if !self.speaks(now, session) {
-                    // Its proxy has said nothing for as long as it waited: an answer would reach nobody.
-                    self.refuse_waiting(session, Refusal::Cancelled);
-                    continue;
-                }
-                if let Some(known) = self.sessions.get(session) {
-                    let (priority, tenant) = (
-                        known.acquire.priority,
-                        Arc::clone(&known.acquire.owner.tenant),
-                    );
-                    if let Some(pool) = self.pools.get_mut(pool) {
-                        pool.queue.served(priority, &tenant);
-                    }
-                }
-                self.grant(now, session, slot, pick, None);
+                self.serve(now, pool, session, slot, pick);
             }
         }
+    }
+
+    /// It is the turn of a session for which this instance would be free. What its user has may have changed while it
+    /// waited.
+    fn serve(&mut self, now: Time, pool: PoolKey, key: SessionKey, slot: SlotKey, pick: Pick) {
+        if !self.speaks(now, key) {
+            // Its proxy has said nothing for as long as it waited: an answer would reach nobody.
+            return self.refuse_waiting(key, Refusal::Cancelled);
+        }
+        let Some(known) = self.sessions.get(key) else {
+            return;
+        };
+        let acquire = Arc::clone(&known.acquire);
+        match self.claim(known) {
+            Claim::Refused => return self.refuse_waiting(key, Refusal::SessionExists),
+            Claim::Own(own) if self.serves(own, &acquire) => {
+                return self.inherit(now, key, own);
+            }
+            // Who was to have that next may have been given this one: the queue is looked at again.
+            Claim::Own(own) if self.give_up_own(now, own) => return,
+            Claim::Own(_) | Claim::None => {}
+        }
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.queue.served(acquire.priority, &acquire.owner.tenant);
+        }
+        self.grant(now, key, slot, pick, None);
     }
 
     /// The first in the queue for whom there is an instance, and the instance.
@@ -217,7 +230,7 @@ impl Placement {
                 let Some(known) = self.sessions.get(session) else {
                     continue;
                 };
-                if self.user_is_full(known) {
+                if self.user_is_full(known) && !self.replaces(known) {
                     continue;
                 }
                 let node = self.reach.find(&known.acquire.origin.node);

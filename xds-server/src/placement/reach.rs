@@ -8,7 +8,7 @@ use slotmap::SlotMap;
 
 use super::Placement;
 use super::keys::{Map, SlotKey};
-use super::types::{InstanceName, NodeId, Zone};
+use super::types::{Acquire, InstanceName, NodeId, Zone};
 
 slotmap::new_key_type! {
     pub(super) struct ClassKey;
@@ -216,11 +216,13 @@ impl Placement {
         self.stir(pool);
     }
 
-    /// The instance can be used, and the proxy can be sent to it.
-    pub(super) fn serves(&self, slot: SlotKey, node: &NodeId) -> bool {
-        let node = self.reach.find(node);
-        self.slots
-            .get(slot)
-            .is_some_and(|slot| slot.is_usable() && self.reach.reaches(node, slot.class))
+    /// The instance can be used, has what is asked for, and the proxy can be sent to it.
+    pub(super) fn serves(&self, slot: SlotKey, acquire: &Acquire) -> bool {
+        let node = self.reach.find(&acquire.origin.node);
+        self.slots.get(slot).is_some_and(|slot| {
+            slot.is_usable()
+                && slot.spec.labels.satisfy(&acquire.labels)
+                && self.reach.reaches(node, slot.class)
+        })
     }
 }

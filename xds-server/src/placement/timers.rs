@@ -156,7 +156,7 @@ impl Placement {
         };
         match self.claim(known) {
             Claim::Refused => self.refuse_waiting(key, Refusal::SessionExists),
-            Claim::Own(slot) if self.serves(slot, &known.acquire.origin.node) => {
+            Claim::Own(slot) if self.serves(slot, &known.acquire) => {
                 self.inherit(now, key, slot);
             }
             Claim::Own(_) | Claim::None => match self.too_many(now, known) {

@@ -75,7 +75,7 @@ impl World {
                 "it is not up and warm",
             ),
             (
-                !own && !instance.spec.labels.satisfy(&acquire.labels),
+                !instance.spec.labels.satisfy(&acquire.labels),
                 "it has not the labels",
             ),
             (

@@ -2,6 +2,7 @@
 
 mod agents;
 mod choices;
+mod own;
 mod queues;
 mod restarts;
 mod stories;

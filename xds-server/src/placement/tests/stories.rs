@@ -528,3 +528,22 @@ fn a_session_on_an_instance_that_is_no_longer_configured_goes_on() {
     };
     assert_eq!(m.full("vm", &[("s1", &live)]), []);
 }
+
+#[test]
+fn who_is_to_be_closed_is_on_the_instance_all_the_same() {
+    let policy = PoolPolicy {
+        orphan_after: seconds(10),
+        settle: seconds(1),
+        ..policy()
+    };
+    let mut m = Machine::with(1, policy);
+    let grant = m.granted("first", owner("user", None));
+    m.full("vm", &[("first", &grant)]);
+    m.placement.terminate(m.now, &"first".into());
+    m.pass(seconds(10));
+    assert_eq!(m.state("web-1"), "settling");
+    let closes = m.full("vm", &[("first", &grant)]);
+    assert_eq!(closes.len(), 1);
+    m.pass(seconds(2));
+    assert_eq!(m.state("web-1"), "active");
+}
