@@ -90,12 +90,12 @@ impl Task {
         match change.kind {
             ChangeKind::Health { to, .. } => placement.set_up(now, instance, to == Health::Up),
             ChangeKind::Draining(draining) => {
-                info!(%instance, draining, "by the operator's word");
+                info!(%instance, draining, "the operator has said whether it drains");
                 placement.set_draining(now, instance, draining);
                 self.outbox.batch().drained(instance.clone(), draining);
             }
             ChangeKind::Quarantined(quarantined) => {
-                info!(%instance, quarantined, "by the operator's word");
+                info!(%instance, quarantined, "the operator has said whether it is quarantined");
                 placement.set_quarantined(now, instance, quarantined);
                 let batch = self.outbox.batch();
                 batch.quarantined(instance.clone(), quarantined);

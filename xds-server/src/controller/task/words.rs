@@ -59,6 +59,7 @@ impl Task {
         }
         if !self.parts.durability.complete && !placement.is_learning() {
             self.parts.durability.complete = true;
+            info!("what is live has been learnt; from now on instances are granted");
             self.outbox.batch().learnt();
         }
     }
