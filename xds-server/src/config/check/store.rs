@@ -62,10 +62,13 @@ impl Check<'_> {
 const DEFAULT_PATH: &str = "berth.redb";
 const MEMORY: &str = ":memory:";
 
+/// In seconds, 365.25 days: what durations are written with takes it for one, and so says it as one.
+const YEAR: u64 = 31_557_600;
+
 const MAX_AGE: DurationRule = DurationRule {
     default: HistoryLimits::DEFAULT.max_age,
     least: Duration::from_secs(60),
-    most: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+    most: Duration::from_secs(10 * YEAR),
 };
 
 /// Some gigabytes.
