@@ -37,6 +37,15 @@ check:
 test: setup filter check build
     @cargo {{ test_runner }} --workspace --bins --test '*'
     @cargo test --workspace --doc --quiet
+    @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds 40000 --report
+
+# Placement under faults, in so many schedules; further arguments: `simulate --help`.
+simulate seeds="1000000" *arguments:
+    @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds {{ seeds }} {{ arguments }}
+
+# Breaks placement in many places, one at a time, and expects the simulation to notice each. Minutes.
+mutants *arguments:
+    @cargo run --quiet --release --package berth-simulation --bin mutants -- {{ arguments }}
 
 # Walks one session of each client family through a real Envoy, then some refusals. Files stay in .demo/.
 demo *arguments: setup filter

@@ -124,11 +124,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "the instance may not have noticed the end yet",
     ),
     mutant(
-        "orphans are given up at once",
+        "orphans are given up too early",
         "timers.rs",
-        "let (until, session) = (heard.after(policy.orphan_after), lease.session);",
-        "let (until, session) = (now, lease.session);",
-        "silence frees nothing",
+        "vm.map_or(now, |vm| vm.heard.after(policy.orphan_after))",
+        "vm.map_or(now, |vm| vm.heard.after(policy.orphan_after / 2))",
+        "silence frees nothing before its time",
     ),
     mutant(
         "silent VMs keep their leases for ever",

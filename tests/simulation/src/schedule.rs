@@ -199,6 +199,8 @@ pub enum Action {
     Drain(usize, bool),
     /// An instance is quarantined.
     Quarantine(usize, bool),
+    /// Somebody uses a session's id that is not theirs, or a fence of another time.
+    Impostor(usize),
     /// A session is terminated.
     Terminate(usize),
     /// A pool's rules are drawn anew.
@@ -248,6 +250,7 @@ impl Action {
             Self::Drain(_, false) => "undrain",
             Self::Quarantine(_, true) => "quarantine",
             Self::Quarantine(_, false) => "end of quarantine",
+            Self::Impostor(_) => "impostor",
             Self::Terminate(_) => "terminate",
             Self::Policy(..) => "policy",
             Self::Reach { reached: true, .. } => "reach",
@@ -342,7 +345,8 @@ impl Action {
 
     fn draw_operator(random: &mut Random) -> Self {
         let instance = random.index(8);
-        match random.below(12) {
+        match random.below(13) {
+            12 => Self::Impostor(random.index(64)),
             0 => Self::Drain(instance, true),
             1 | 2 => Self::Drain(instance, false),
             3 => Self::Quarantine(instance, true),

@@ -11,9 +11,9 @@ use super::reach::NodeKey;
 use super::types::{Acquire, Labels, Pick, Priority, Refusal, Time};
 use super::{Placement, Session, WaitingPlace};
 
-/// A place in the queue; of two in one lane the earlier has the smaller.
+/// A place in the queue; of two in one lane who asked earlier has the smaller, also who was an heir in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+pub(super) struct Ticket(Time, u64);
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -60,9 +60,10 @@ impl Queue {
         &mut self,
         priority: Priority,
         tenant: &Arc<str>,
+        asked_at: Time,
         session: SessionKey,
     ) -> Ticket {
-        let ticket = Ticket(self.next);
+        let ticket = Ticket(asked_at, self.next);
         self.next += 1;
         self.waiting += 1;
         let hash_seed = self.hash_seed;
@@ -143,7 +144,8 @@ impl Placement {
         let Some(known) = self.sessions.get(key) else {
             return;
         };
-        let (pool_key, acquire) = (known.pool, Arc::clone(&known.acquire));
+        let (pool_key, asked_at) = (known.pool, known.asked_at);
+        let acquire = Arc::clone(&known.acquire);
         let retry_after = self.retry_after(now, pool_key);
         let Some(pool) = self.pools.get_mut(pool_key) else {
             return;
@@ -162,7 +164,7 @@ impl Placement {
         }
         let ticket = pool
             .queue
-            .push(acquire.priority, &acquire.owner.tenant, key);
+            .push(acquire.priority, &acquire.owner.tenant, asked_at, key);
         self.set_waiting_place(key, WaitingPlace::Queue(ticket));
         self.count(key, true);
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::keys::{SessionKey, Set, SlotKey, VmKey};
 use super::lease::{Lease, LeaseState};
 use super::types::{
-    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, InstanceName, Labels, Origin,
-    Pick, Priority, ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
+    Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, Labels, Origin, Pick, Priority,
+    ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
 };
-use super::{Ignored, Placement, Session, SessionState};
+use super::{Ignored, Placement, Session, SessionState, Slot};
 
 impl Placement {
     /// Takes a VM's word; answers with what that VM has to close.
@@ -103,8 +103,15 @@ impl Placement {
                 self.end(now, session, EndCause::Unlisted);
             }
         }
+        let all = &self.sessions;
+        let held = |session: &SessionId| {
+            let known = all.find(session).and_then(|key| all.get(key));
+            known.is_some_and(|known| known.vm == key)
+        };
         if let Some(vm) = self.vms.get_mut(key) {
-            vm.closing.retain(|session, _| listed.contains(session));
+            // Of those whose Acquire has overtaken it this Sync does not speak.
+            vm.closing
+                .retain(|session, _| listed.contains(session) || held(session));
         }
         for reported in sessions {
             self.take_listed(now, key, origin, reported);
@@ -121,7 +128,7 @@ impl Placement {
             return match reported.grant.clone() {
                 Some(_) if ended => self.ignore(Ignored::LateSession),
                 // It has been told to close it, and the instance is nobody's by that.
-                Some(grant) if closing && !self.is_to_adopt(&grant.instance) => {}
+                Some(grant) if closing && !self.is_to_adopt(&grant, &reported.session) => {}
                 Some(grant) => self.adopt(now, key, origin, reported, &grant),
                 // Its Acquire is under way.
                 None => {}
@@ -155,12 +162,12 @@ impl Placement {
 
     /// Whether an instance has to be kept for a session that is to be closed: not where another has
     /// it, nor where an agent has closed the firewall.
-    fn is_to_adopt(&self, instance: &InstanceName) -> bool {
-        let slot = self
-            .slots
-            .find(instance)
-            .and_then(|key| self.slots.get(key));
-        slot.is_some_and(|slot| slot.agent.is_none() && slot.lease.is_none())
+    fn is_to_adopt(&self, grant: &Grant, session: &SessionId) -> bool {
+        let Some(key) = self.slots.find(&grant.instance) else {
+            return false;
+        };
+        let free = |slot: &Slot| slot.agent.is_none() && slot.lease.is_none();
+        self.slots.get(key).is_some_and(free) || self.was_given_up(key, grant, session)
     }
 
     /// The VM of an orphan is back.
@@ -291,7 +298,7 @@ impl Placement {
 
     /// The lease is that of an orphan whose time was up, and nobody else has been sent to the instance since.
     fn was_given_up(&self, slot: SlotKey, grant: &Grant, session: &SessionId) -> bool {
-        let agentless = |slot: &&super::Slot| slot.agent.is_none();
+        let agentless = |slot: &&Slot| slot.agent.is_none();
         let slot = self.slots.get(slot).filter(agentless);
         slot.and_then(|slot| slot.lease.as_ref())
             .is_some_and(|lease| {

@@ -41,6 +41,9 @@ pub(crate) struct Audit {
     pub(crate) freed_now: HashSet<User>,
     /// For how long the VMs of sessions had been silent that were given up, and have not been heard of since.
     given_up: BTreeMap<SessionId, Duration>,
+    /// Sessions that the operator wanted to end.
+    pub(crate) terminated: BTreeSet<SessionId>,
+    latest_full: BTreeMap<VmId, u64>,
     problem: Option<(&'static str, String)>,
 }
 
@@ -90,6 +93,7 @@ impl Audit {
     pub(crate) fn started_empty(&mut self) {
         self.start();
         self.said.clear();
+        self.terminated.clear();
     }
 
     pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
@@ -167,6 +171,12 @@ impl Audit {
         self.arrivals += 1;
         let hold_until = now.after(self.longest_hold);
         let order = self.arrivals;
+        let foreign = |lease: &Waiting| lease.acquire.origin.vm != acquire.origin.vm;
+        if acquire.origin.vm.as_str() == "stranger"
+            || self.waiting.get(&acquire.session).is_some_and(foreign)
+        {
+            return;
+        }
         let waiting = self.waiting.entry(acquire.session.clone());
         let waiting = waiting.or_insert_with(|| Waiting {
             order,
@@ -211,6 +221,16 @@ impl Audit {
                 self.given_up.remove(&reported.session);
             }
         }
+    }
+
+    /// Whether it is a full Sync that none has overtaken.
+    pub(crate) fn is_news(&mut self, sync: &Sync) -> bool {
+        let latest = self.latest_full.entry(sync.origin.vm.clone()).or_default();
+        let news = sync.sessions.is_some() && sync.origin.sequence > *latest;
+        if news {
+            *latest = sync.origin.sequence;
+        }
+        news
     }
 
     pub(crate) fn heard_agent(&mut self, now: Time, instance: &InstanceName) {

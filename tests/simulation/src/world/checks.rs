@@ -7,9 +7,9 @@ use super::network::Connect;
 use super::vm::label;
 use super::{ORPHAN_AFTER, SETTLE, TIMING, World};
 use crate::placement::{
-    Acquire, Change, CloseReason, Effect, End, EndCause, Fence, InstanceName, InstanceView,
+    Acquire, Change, Close, CloseReason, Effect, End, EndCause, Fence, InstanceName, InstanceView,
     LeaseRecord, LeaseState, Origin, Outcome, PastSession, Priority, RecordedState, Refusal,
-    RequestId, SessionId, Time, Why,
+    ReportedSession, RequestId, SessionId, Sync, Time, Why,
 };
 use crate::schedule::{Memory, Severity};
 
@@ -272,7 +272,47 @@ impl World {
                 )
             });
         }
+        let before = earlier.last().map(|lease| &lease.session);
+        if record.pick.why == Why::Resumed
+            && let Some(before) = before.filter(|before| self.audit.terminated.contains(before))
+        {
+            let before = before.clone();
+            self.violate("terminated", || {
+                format!("{} resumes {before}", record.session)
+            });
+        }
         self.audit_grant(now, &record);
+    }
+
+    /// What a VM has just stated stands: none of it is taken for silent.
+    pub(crate) fn check_heard(&mut self, sync: &Sync, closes: &[Close]) {
+        let now = self.plane.time(self.now);
+        let machine = self.plane.machine.as_ref().into_iter();
+        let orphan = machine
+            .flat_map(|machine| machine.sessions(now).collect::<Vec<_>>())
+            .find(|view| {
+                let stated = |reported: &ReportedSession| {
+                    reported.session == view.session && reported.grant.is_some()
+                };
+                view.state == "orphaned"
+                    && view.vm == sync.origin.vm
+                    && sync.sessions.iter().flatten().any(stated)
+            });
+        let mut stated = sync.sessions.iter().flatten();
+        let spared = stated.find(|reported| {
+            reported.grant.is_some()
+                && self.audit.terminated.contains(&reported.session)
+                && !self.audit.over.contains(&reported.session)
+                && closes.iter().all(|close| close.session != reported.session)
+        });
+        if let Some(spared) = spared {
+            self.violate("terminated", || format!("{} is not closed", spared.session));
+        }
+        if let Some(orphan) = orphan {
+            self.violate("heard", || {
+                format!("{} is an orphan, though its VM has it", orphan.session)
+            });
+        }
     }
 
     fn audit_grant(&mut self, now: Time, record: &LeaseRecord) {
@@ -547,7 +587,7 @@ impl World {
     }
 
     /// It has an instance already, of which it will be told.
-    fn is_opening(&self, session: &SessionId) -> bool {
+    pub(crate) fn is_opening(&self, session: &SessionId) -> bool {
         let now = self.plane.time(self.now);
         let machine = self.plane.machine.as_ref();
         let mut sessions = machine

@@ -175,7 +175,7 @@ impl World {
             if instance_has_agent(self, index) && !through {
                 self.coverage.add("turned away by a firewall");
             }
-            return self.to_proxy(
+            return self.send_proxy(
                 place,
                 index,
                 ProxyEvent::Rejected(place, connect.session.clone()),
@@ -209,7 +209,7 @@ impl World {
         }
         self.trace(|| format!("{session} ({fence}) is open at {name}"));
         self.agent_reports(index);
-        self.to_proxy(place, index, ProxyEvent::Upgraded(place, session));
+        self.send_proxy(place, index, ProxyEvent::Upgraded(place, session));
     }
 
     fn fin_arrives(&mut self, index: usize, session: &SessionId) {
@@ -289,7 +289,7 @@ impl World {
             return;
         };
         self.stream_ends_at_instance(index, session);
-        self.to_proxy(
+        self.send_proxy(
             place,
             index,
             ProxyEvent::UpstreamClosed(place, session.clone()),
@@ -310,7 +310,7 @@ impl World {
     }
 
     /// What an instance says gets through when the network does.
-    fn to_proxy(&mut self, place: Place, index: usize, event: ProxyEvent) {
+    fn send_proxy(&mut self, place: Place, index: usize, event: ProxyEvent) {
         let link = Link::ProxyInstance(place.proxy, index);
         let sent = self.network.cut_until(link, self.now).unwrap_or(self.now);
         let at = sent.after(self.random.millis(1..40));

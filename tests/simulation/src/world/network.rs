@@ -161,4 +161,4 @@ impl Network {
 }
 
 /// In milliseconds.
-const LONGEST_DELAY: u64 = 900;
+const LONGEST_DELAY: u64 = 1_400;

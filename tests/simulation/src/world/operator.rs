@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::instance::Instance;
+use super::plane::Out;
 use super::proxy::Proxy;
 use super::{ORPHAN_AFTER, SETTLE, Text, World};
 use crate::placement::{
-    Choice, InstanceSpec, Labels, Owner, PoolPolicy, SecondDevice, TenantPolicy, User, Zone,
+    Acquire, Choice, EndCause, Fence, InstanceSpec, Labels, Origin, Owner, PoolPolicy, Priority,
+    ReportedEnd, RequestId, SecondDevice, Sync, TenantPolicy, User, VmId, Zone,
 };
 use crate::random::Random;
 use crate::schedule::{Action, Agents};
@@ -86,9 +88,14 @@ impl World {
                 let sessions = self.known_sessions();
                 let pick = pick.checked_rem(sessions.len()).unwrap_or(0);
                 if let Some(session) = sessions.get(pick) {
+                    let holds = self.is_opening(session);
                     self.call(|machine, now| machine.terminate(now, session));
+                    if holds {
+                        self.put_out(Out::Terminated(session.clone()));
+                    }
                 }
             }
+            Action::Impostor(pick) => self.impostor(pick),
             Action::Policy(pick, seed) => self.change_policy(pick, seed),
             Action::Zone(proxy, number) => {
                 let index = self.which_proxy(proxy);
@@ -99,6 +106,71 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A VM says what is not its to say: the machine must not mind.
+    fn impostor(&mut self, pick: usize) {
+        let now = self.plane.time(self.now);
+        let sessions = self.plane.machine.as_ref().into_iter();
+        let mut known: Vec<_> = sessions
+            .flat_map(|machine| machine.sessions(now).collect::<Vec<_>>())
+            .collect();
+        known.sort_by(|a, b| a.session.cmp(&b.session));
+        let pick = pick.checked_rem(known.len()).unwrap_or(0);
+        let Some(victim) = known.into_iter().nth(pick) else {
+            return;
+        };
+        let says = |vm: VmId, fence: Option<Fence>| Sync {
+            origin: Origin {
+                node: victim.node.clone(),
+                vm,
+                sequence: 1,
+            },
+            sessions: None,
+            ended: vec![ReportedEnd {
+                session: victim.session.clone(),
+                fence,
+                cause: EndCause::Client,
+            }],
+        };
+        let stranger = VmId::from("stranger");
+        let foreign = says(stranger.clone(), None);
+        let late = says(
+            victim.vm.clone(),
+            Some(Fence {
+                term: 0,
+                sequence: 1,
+            }),
+        );
+        let request = RequestId(u64::MAX - self.counter);
+        self.counter += 1;
+        let acquire = Acquire {
+            origin: Origin {
+                node: victim.node.clone(),
+                vm: stranger,
+                sequence: 2,
+            },
+            session: victim.session.clone(),
+            pool: victim.pool.clone(),
+            owner: victim.owner.clone(),
+            client_address: victim.client_address.clone(),
+            priority: Priority(0),
+            labels: labels(false),
+        };
+        self.audit.asked(now, request, &acquire);
+        self.call(|machine, now| machine.acquire(now, request, acquire));
+        self.call(|machine, now| machine.sync(now, foreign));
+        if victim.instance.is_some() {
+            self.audit.heard_sync(now, &late);
+            self.call(|machine, now| machine.sync(now, late));
+        }
+        let still = self.known_sessions();
+        let held = victim.instance.is_some() && victim.state != "orphaned";
+        if held && !still.contains(&victim.session) {
+            self.violate("foreign words", || {
+                format!("{} is ended by somebody else", victim.session)
+            });
         }
     }
 
@@ -134,7 +206,9 @@ pub(crate) fn owner(device: usize) -> Owner {
             subject: format!("user-{user}").into(),
         },
         tenant: tenant(user),
-        resume_key: (device % 3 == 0).then(|| format!("key-{device}").into()),
+        resume_key: device
+            .is_multiple_of(3)
+            .then(|| format!("key-{device}").into()),
     }
 }
 

@@ -48,10 +48,12 @@ struct Caller {
 
 /// What is said once all that came before it is durable.
 #[derive(Debug)]
-enum Out {
+pub(crate) enum Out {
     Answer(RequestId, SessionId, Outcome),
     Sync(Place, Option<CallNo>, Vec<Close>),
     Agent(InstanceName, AgentOrder),
+    /// The operator is told that the session is to end.
+    Terminated(SessionId),
 }
 
 impl Plane {
@@ -227,8 +229,13 @@ impl World {
             PlaneEvent::Sync(place, call, sync) => {
                 let now = self.plane.time(self.now);
                 self.audit.heard_sync(now, &sync);
+                let news = self.audit.is_news(&sync);
+                let stated = news.then(|| sync.clone());
                 let closes = self.call(|machine, now| machine.sync(now, sync));
                 let closes = closes.unwrap_or_default();
+                if let Some(stated) = stated {
+                    self.check_heard(&stated, &closes);
+                }
                 for close in &closes {
                     self.check_close(&close.session, close.reason);
                 }
@@ -274,7 +281,7 @@ impl World {
     fn nobody_listens(&mut self, event: PlaneEvent) {
         match event {
             PlaneEvent::Acquire(place, call, _) | PlaneEvent::Sync(place, Some(call), _) => {
-                self.to_vm(place, call, None);
+                self.send_vm(place, call, None);
             }
             PlaneEvent::Reach(index) => self.tell_reach_later(index),
             _ => {}
@@ -385,7 +392,7 @@ impl World {
         self.network.schedule(at, Event::Plane(event));
     }
 
-    fn put_out(&mut self, out: Out) {
+    pub(crate) fn put_out(&mut self, out: Out) {
         let after = self.plane.store.appended();
         self.plane.outbox.push_back((after, out));
         self.say();
@@ -404,14 +411,17 @@ impl World {
                     self.audit_said(&session, &outcome);
                     if let Some(caller) = self.plane.requests.remove(&request) {
                         let reply = Reply::Acquire(outcome);
-                        self.to_vm(caller.place, caller.call, Some(reply));
+                        self.send_vm(caller.place, caller.call, Some(reply));
                     }
                 }
                 Out::Sync(place, Some(call), closes) => {
-                    self.to_vm(place, call, Some(Reply::Sync(closes)));
+                    self.send_vm(place, call, Some(Reply::Sync(closes)));
                 }
                 Out::Sync(_, None, _) => {}
-                Out::Agent(instance, order) => self.to_agent(&instance, order),
+                Out::Agent(instance, order) => self.send_agent(&instance, order),
+                Out::Terminated(session) => {
+                    self.audit.terminated.insert(session);
+                }
             }
         }
         self.flush_soon_if_wanted();
@@ -423,7 +433,7 @@ impl World {
         }
     }
 
-    fn to_vm(&mut self, place: Place, call: CallNo, reply: Option<Reply>) {
+    fn send_vm(&mut self, place: Place, call: CallNo, reply: Option<Reply>) {
         let link = Link::ProxyPlane(place.proxy);
         let Some(delay) = self.network.delay(link, &mut self.random, self.now) else {
             self.coverage.add("message lost");
@@ -434,7 +444,7 @@ impl World {
         self.network.schedule(self.now.after(delay), event);
     }
 
-    fn to_agent(&mut self, instance: &InstanceName, order: AgentOrder) {
+    fn send_agent(&mut self, instance: &InstanceName, order: AgentOrder) {
         let Some(index) = self.instance_index(instance) else {
             return;
         };

@@ -164,7 +164,7 @@ impl World {
             }
         }
         if !host {
-            self.to_plane(place, PlaneEvent::Broken(place, None));
+            self.send_plane(place, PlaneEvent::Broken(place, None));
         }
     }
 
@@ -224,7 +224,7 @@ impl World {
             ProxyEvent::Answered(place, call, reply) => self.call_is_over(place, call, reply),
             ProxyEvent::TimedOut(place, call) => {
                 self.call_is_over(place, call, None);
-                self.to_plane(place, PlaneEvent::Broken(place, Some(call)));
+                self.send_plane(place, PlaneEvent::Broken(place, Some(call)));
             }
             ProxyEvent::StreamEnds(place, session, cause) => self.end(place, &session, cause),
             ProxyEvent::Upgraded(place, session) => {
@@ -287,7 +287,7 @@ impl World {
             self.network.schedule(at, Event::Plane(again));
             return;
         }
-        self.to_plane(place, PlaneEvent::Acquire(place, call, acquire));
+        self.send_plane(place, PlaneEvent::Acquire(place, call, acquire));
     }
 
     fn time_out_later(&mut self, place: Place, call: CallNo, timeout: Duration) {
@@ -298,7 +298,7 @@ impl World {
     }
 
     /// Sends something to the control plane; it may never come.
-    pub(crate) fn to_plane(&mut self, place: Place, event: PlaneEvent) {
+    pub(crate) fn send_plane(&mut self, place: Place, event: PlaneEvent) {
         let link = Link::ProxyPlane(place.proxy);
         if let Some(delay) = self.network.delay(link, &mut self.random, self.now) {
             let at = self.now.after(delay);
@@ -374,7 +374,7 @@ impl World {
         if let Some(grant) = grant {
             self.close_upstream(session, &grant);
         }
-        self.to_plane(place, PlaneEvent::Sync(place, None, hint));
+        self.send_plane(place, PlaneEvent::Sync(place, None, hint));
     }
 
     fn tick(&mut self, place: Place) {
@@ -402,7 +402,7 @@ impl World {
         };
         let sync: Sync = sync;
         self.time_out_later(place, call, TICK);
-        self.to_plane(place, PlaneEvent::Sync(place, Some(call), sync));
+        self.send_plane(place, PlaneEvent::Sync(place, Some(call), sync));
     }
 
     fn tell_reach(&mut self, index: usize) {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use berth::clock::{self, Clock};
@@ -39,33 +39,45 @@ pub(crate) async fn run() -> Result<Vec<Figure>, BenchError> {
         .collect())
 }
 
-/// All sides, one after the other.
+/// All sides, one after the other: a disk that others use too is not the same for long.
 struct Round {
     durable: Pace,
     forgetful: Pace,
-    /// Appends of a page, each followed by an fdatasync, in a second.
-    syncs: f64,
+    /// Of a page at the end of a file, which the file system has to note as well.
+    append: Pace,
+    /// Of a page that is there already: the least there is.
+    overwrite: Pace,
 }
 
 impl Round {
     async fn measure(at_once: u16, durable_first: bool, path: &Path) -> Result<Self, BenchError> {
         let file = || Box::new(RedbStore::new(path.with_extension("redb"), LIMITS));
         let memory = || Box::new(MemoryStore::new(LIMITS));
-        let raw = path.with_extension("raw");
-        let (durable, syncs, forgetful);
+        let disk = async |pages: u64| {
+            let path = path.with_extension("pages");
+            let syncing = tokio::task::spawn_blocking(move || sync_pages(&path, pages));
+            syncing
+                .await
+                .map_err(BenchError::Client)?
+                .map_err(BenchError::File)
+        };
+        let (durable, overwrite, append, forgetful);
         if durable_first {
             durable = measure(at_once, file()).await?;
-            syncs = measure_syncs(raw).await?;
+            overwrite = disk(OVERWRITTEN).await?;
+            append = disk(u64::MAX).await?;
             forgetful = measure(at_once, memory()).await?;
         } else {
             forgetful = measure(at_once, memory()).await?;
-            syncs = measure_syncs(raw).await?;
+            append = disk(u64::MAX).await?;
+            overwrite = disk(OVERWRITTEN).await?;
             durable = measure(at_once, file()).await?;
         }
         Ok(Self {
             durable,
             forgetful,
-            syncs,
+            append,
+            overwrite,
         })
     }
 }
@@ -78,34 +90,59 @@ fn of_rounds(at_once: u16, rounds: &[Round]) -> Vec<Figure> {
     let higher = |name: &str, unit, value: &dyn Fn(&Round) -> f64| {
         Figure::higher(format!("{name}, {at_once} at once"), unit, &each(value))
     };
-    vec![
-        higher("durable grants and ends", "/s", &|round| round.durable.rate),
-        higher("the same without a store", "/s", &|round| {
-            round.forgetful.rate
+    let mut figures = vec![
+        higher("durable grants and ends", "/s", &|it| it.durable.rate),
+        higher("without a store", "/s", &|it| it.forgetful.rate),
+        higher("grants and ends to fdatasyncs", "x", &|it| {
+            it.durable.rate / it.overwrite.rate
         }),
-        higher("the disk's fdatasyncs", "/s", &|round| round.syncs),
-        higher("durable grants in an fdatasync", "", &|round| {
-            round.durable.rate / round.syncs
+        lower("durable grant, p50", " ms", &|it| it.durable.p50),
+        lower("durable grant, p99", " ms", &|it| it.durable.p99),
+        lower("without a store, p50", " ms", &|it| it.forgetful.p50),
+        lower("without a store, p99", " ms", &|it| it.forgetful.p99),
+        lower("durable grant to fdatasync, p50", "x", &|it| {
+            it.durable.p50 / it.overwrite.p50
         }),
-        lower("durable grant, p50", " ms", &|round| round.durable.p50),
-        lower("durable grant, p99", " ms", &|round| round.durable.p99),
-        lower("grant without a store, p50", " ms", &|round| {
-            round.forgetful.p50
-        }),
-        lower("grant without a store, p99", " ms", &|round| {
-            round.forgetful.p99
-        }),
-        lower("durable grant, p50, in fdatasyncs", "x", &|round| {
-            round.durable.p50 * round.syncs / 1000.0
-        }),
-    ]
+    ];
+    if at_once == 1 {
+        let disk = |name: &str, unit, value: &dyn Fn(&Round) -> f64| {
+            Figure::higher(format!("fdatasync of {name}"), unit, &each(value))
+        };
+        figures.extend([
+            disk("a page", "/s", &|it| it.overwrite.rate),
+            disk("an appended page", "/s", &|it| it.append.rate),
+            Figure::lower(
+                "fdatasync of a page, p50",
+                " ms",
+                &each(&|it| it.overwrite.p50),
+            ),
+            Figure::lower(
+                "fdatasync of a page, p99",
+                " ms",
+                &each(&|it| it.overwrite.p99),
+            ),
+        ]);
+    }
+    figures
 }
 
-/// How fast a side is: pairs a second, and how long a grant takes, in milliseconds.
+/// How fast a side is: how many in a second, and how long one takes, in milliseconds.
 struct Pace {
     rate: f64,
     p50: f64,
     p99: f64,
+}
+
+impl Pace {
+    fn new(mut times: Vec<f64>, lasted: Duration) -> Self {
+        times.sort_by(f64::total_cmp);
+        let count = u32::try_from(times.len()).unwrap_or(u32::MAX);
+        Self {
+            rate: f64::from(count) / lasted.as_secs_f64(),
+            p50: percentile(&times, 50),
+            p99: percentile(&times, 99),
+        }
+    }
 }
 
 async fn measure(at_once: u16, store: Box<dyn Store>) -> Result<Pace, BenchError> {
@@ -119,15 +156,9 @@ async fn measure(at_once: u16, store: Box<dyn Store>) -> Result<Pace, BenchError
     while let Some(done) = callers.join_next().await {
         times.extend(done.map_err(BenchError::Client)??);
     }
-    let lasted = clock_now().duration_since(began).as_secs_f64();
+    let lasted = clock_now().duration_since(began);
     side.stop().await?;
-    let rate = f64::from(u32::try_from(times.len()).unwrap_or(u32::MAX)) / lasted;
-    times.sort_by(f64::total_cmp);
-    Ok(Pace {
-        rate,
-        p50: percentile(&times, 50),
-        p99: percentile(&times, 99),
-    })
+    Ok(Pace::new(times, lasted))
 }
 
 /// One filter VM that has a session granted and ended, again and again. How long each grant took.
@@ -135,37 +166,16 @@ async fn call(controller: Controller, caller: u16, began: Instant) -> Result<Vec
     let mut times = Vec::new();
     let mut sequence = 0;
     while clock_now().duration_since(began) < LASTS {
-        let mut origin = || {
-            sequence += 1;
-            Origin {
-                node: NODE.into(),
-                vm: format!("vm-{caller}").into(),
-                sequence,
-            }
-        };
-        let acquire = Acquire {
-            origin: origin(),
-            session: format!("session-{caller}-{}", times.len()).into(),
-            pool: POOL.into(),
-            owner: Owner {
-                user: User {
-                    issuer: "https://login.example".into(),
-                    subject: format!("user-{caller}").into(),
-                },
-                tenant: "".into(),
-                resume_key: None,
-            },
-            client_address: "192.0.2.7".into(),
-            priority: Priority::default(),
-            labels: Labels::default(),
-        };
-        let session = acquire.session.clone();
+        sequence += 2;
+        let acquire = acquire(caller, sequence);
+        let (session, mut origin) = (acquire.session.clone(), acquire.origin.clone());
         let asked = clock_now();
         let placed = controller.acquire(acquire).await?;
-        times.push(clock_now().duration_since(asked).as_secs_f64() * 1000.0);
+        times.push(milliseconds(asked));
         let placed = placed.map_err(|_| BenchError::Side("the control plane"))?;
+        origin.sequence += 1;
         let ended = Sync {
-            origin: origin(),
+            origin,
             sessions: Some(Vec::new()),
             ended: vec![ReportedEnd {
                 session,
@@ -176,6 +186,29 @@ async fn call(controller: Controller, caller: u16, began: Instant) -> Result<Vec
         controller.sync(ended).await?;
     }
     Ok(times)
+}
+
+fn acquire(caller: u16, sequence: u64) -> Acquire {
+    Acquire {
+        origin: Origin {
+            node: NODE.into(),
+            vm: format!("vm-{caller}").into(),
+            sequence,
+        },
+        session: format!("session-{caller}-{sequence}").into(),
+        pool: POOL.into(),
+        owner: Owner {
+            user: User {
+                issuer: "https://login.example".into(),
+                subject: format!("user-{caller}").into(),
+            },
+            tenant: "".into(),
+            resume_key: None,
+        },
+        client_address: "192.0.2.7".into(),
+        priority: Priority::default(),
+        labels: Labels::default(),
+    }
 }
 
 /// A control plane's task with its store, without anything around it.
@@ -297,21 +330,28 @@ fn gateway() -> Gateway {
     }
 }
 
-async fn measure_syncs(path: PathBuf) -> Result<f64, BenchError> {
-    let syncing = tokio::task::spawn_blocking(move || append(&path));
-    Ok(syncing.await.map_err(BenchError::Client)??)
+/// Writes one page after the other, beginning again after so many, and has each on the disk before the next.
+fn sync_pages(path: &Path, pages: u64) -> std::io::Result<Pace> {
+    let file = File::create(path)?;
+    if pages == OVERWRITTEN {
+        file.write_all_at(&[0; PAGE * OVERWRITTEN as usize], 0)?;
+        file.sync_all()?;
+    }
+    let (began, mut times) = (clock_now(), Vec::new());
+    for page in 0.. {
+        if clock_now().duration_since(began) >= LASTS {
+            break;
+        }
+        let asked = clock_now();
+        file.write_all_at(&[7; PAGE], page % pages * PAGE as u64)?;
+        file.sync_data()?;
+        times.push(milliseconds(asked));
+    }
+    Ok(Pace::new(times, clock_now().duration_since(began)))
 }
 
-fn append(path: &Path) -> std::io::Result<f64> {
-    let file = File::create(path)?;
-    let began = clock_now();
-    let mut pages = 0_u32;
-    while clock_now().duration_since(began) < LASTS {
-        file.write_all_at(&[7; PAGE], u64::from(pages) * PAGE as u64)?;
-        file.sync_data()?;
-        pages += 1;
-    }
-    Ok(f64::from(pages) / clock_now().duration_since(began).as_secs_f64())
+fn milliseconds(since: Instant) -> f64 {
+    clock_now().duration_since(since).as_secs_f64() * 1000.0
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
@@ -320,11 +360,12 @@ fn clock_now() -> Instant {
 }
 
 const AT_ONCE: [u16; 3] = [1, 8, 64];
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 /// Of one side in one round.
-const LASTS: Duration = Duration::from_secs(2);
+const LASTS: Duration = Duration::from_millis(400);
 const INSTANCES: u16 = 256;
 const LIMITS: HistoryLimits = HistoryLimits::DEFAULT;
 const NODE: &str = "edge-1";
 const POOL: &str = "web";
 const PAGE: usize = 4096;
+const OVERWRITTEN: u64 = 64;
