@@ -378,7 +378,7 @@ mod tests {
             "granted_at": "2023-11-14T22:13:30.000Z",
             "established_at": "2023-11-14T22:13:31.000Z",
             "ended_at": "2023-11-14T22:14:31.000Z",
-            "lasted_seconds": 60, "end": "expired",
+            "lasted_seconds": 61, "end": "expired",
         }]);
         assert_eq!(body, expected);
     }

@@ -11,7 +11,7 @@ pub enum Reason {
     BadRequest,
     /// The token's signature is not its issuer's.
     BadSignature,
-    /// The client had gone before it was answered.
+    /// The client had gone before it was answered, or the operator ended its request.
     Cancelled,
     /// No control plane answered in time.
     ControlPlaneAway,
@@ -200,7 +200,7 @@ impl Reason {
             Self::ControlPlaneAway => "Sessions cannot be placed at the moment.",
             Self::InstanceLost => "The instance was lost while the session was set up.",
             Self::InstanceUnreachable => "The instance could not be reached.",
-            Self::Cancelled => "The client had gone.",
+            Self::Cancelled => "The request was called off before an instance was free.",
             Self::InstanceTimeout => "The instance did not answer in time.",
         }
     }

@@ -76,7 +76,9 @@ fn compile(asked: Asked) -> Option<HistoryQuery> {
 }
 
 fn past(past: &PastRecord) -> Value {
-    let lasted = past.established_at.map(|at| past.ended_at.since(at));
+    // From the grant: of a session that outlived a restart, the time of its 101 is that of the first Sync after it.
+    let established = past.established_at.is_some();
+    let lasted = established.then(|| past.ended_at.since(past.granted_at));
     json!({
         "session": past.session.as_str(),
         "pool": past.pool.as_str(),

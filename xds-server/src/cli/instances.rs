@@ -27,7 +27,7 @@ pub(super) struct InstancesCommand {
 
 #[derive(Debug, Subcommand)]
 enum InstancesAction {
-    /// List them; also what happens without a word
+    /// List them: what is done where no other command is named
     List,
     /// Give an instance to nobody new
     Drain(Name),

@@ -28,7 +28,7 @@ pub(super) struct SessionsCommand {
 
 #[derive(Debug, Subcommand)]
 enum SessionsAction {
-    /// List them; also what happens without a word
+    /// List them: what is done where no other command is named
     List,
     /// Show one, and why it has its instance
     Show {

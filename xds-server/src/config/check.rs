@@ -30,6 +30,8 @@ pub(super) struct Check<'a> {
     /// The folder of the YAML file, absolute.
     folder: &'a Path,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// The files that the configuration names, and where it first does.
+    files: BTreeMap<PathBuf, FieldPath>,
     faults: Vec<(FieldPath, Fault)>,
 }
 
@@ -42,6 +44,7 @@ pub(super) fn check(
     let mut check = Check {
         folder,
         read,
+        files: BTreeMap::new(),
         faults: Vec::new(),
     };
     let config = check.config(raw);
@@ -78,8 +81,9 @@ impl Check<'_> {
             has_tenants,
         };
         let pools = self.pools(&raw.pools, &root.key("pools"), common);
-        let store = self.store(raw.store, &root.key("store"));
         let admission = self.admission(raw.admission, &root.key("admission"), &raw.pools);
+        // Last: it must not be one of the files that the others name.
+        let store = self.store(raw.store, &root.key("store"));
         Some(Config {
             xds: xds?,
             admin: admin?,
@@ -187,6 +191,8 @@ impl Check<'_> {
 
     fn file(&mut self, path: &Path, field: &FieldPath) -> Option<Vec<u8>> {
         let path = self.absolute(path);
+        let first = self.files.entry(path.clone());
+        first.or_insert_with(|| field.clone());
         match (self.read)(&path) {
             Ok(content) => Some(content),
             Err(error) => {

@@ -1,4 +1,7 @@
-//! The controller's task.
+//! The controller's task: what comes in, and what can be asked of it.
+
+mod fleet;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -7,29 +10,20 @@ use std::sync::Arc;
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::outbox::{Outbox, Word, WriterGone};
 use super::{
-    Cancel, Controller, Event, Events, InstanceStatus, NotPlaced, NotStored, OrderError, Placed,
-    Reply,
+    Cancel, Controller, Event, Events, InstanceStatus, NotPlaced, OrderError, Placed, Reply,
 };
-use crate::clock::{self, AttendedClock, Clock};
-use crate::fleet::{Change as FleetChange, ChangeKind, Fleet, Health, UnknownInstance};
+use crate::clock::{AttendedClock, Clock};
+use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
 use crate::metrics::{Metrics, Scrape};
-use crate::placement::{
-    Change, Effect, EndCause, Grant, InstanceName, NodeId, Origin, Outcome, Placement, PoolName,
-    Refusal, ReportedEnd, RequestId, SessionId, Sync, Time, Zone,
-};
+use crate::placement::{InstanceName, Placement, PoolName, RequestId, Time};
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
-use crate::sessions::reason;
-use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
-use crate::xds::{
-    ClusterSpec, EndpointHealth, EndpointSpec, Gateway, InvalidGateway, NodeEvent, StreamEvent,
-    XdsServer, assign_clusters, generate,
-};
+use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
 
 /// What the task works with.
 #[derive(Debug)]
@@ -223,287 +217,6 @@ impl Task {
         self.outbox.say(Word::Ordered(reply, done));
     }
 
-    fn handle_node(&mut self, event: NodeEvent) {
-        let now = self.now();
-        if let Some((node, instances)) = self.reach.handle(&event) {
-            self.parts.placement.set_reach(now, node, instances);
-        }
-        match event {
-            NodeEvent::Connected { node, zone, .. } => {
-                info!(node, zone, "proxy connected");
-                let placement = &mut self.parts.placement;
-                placement.set_zone(node.into(), zone.map(Zone::from));
-            }
-            NodeEvent::Disconnected { node, .. } => {
-                info!(node, "proxy disconnected");
-                let node = NodeId::from(node);
-                if !self.reach.knows(&node) {
-                    self.parts.placement.forget_node(now, &node);
-                }
-            }
-            NodeEvent::Stream {
-                event:
-                    StreamEvent::Refused {
-                        resource_type,
-                        names,
-                        error,
-                    },
-                node,
-                ..
-            } => {
-                warn!(
-                    node,
-                    ?resource_type,
-                    ?names,
-                    error,
-                    "proxy refused resources"
-                );
-                self.metrics.refused_resources(resource_type);
-            }
-            NodeEvent::Stream { .. } => {}
-        }
-    }
-
-    /// Those that have come as well: proxies are told of all that changed at once, for to tell them
-    /// costs as much for one instance as for all.
-    fn handle_more_probes(&mut self) {
-        for _ in 0..MORE_PROBES {
-            let Ok(result) = self.parts.probes.try_recv() else {
-                return;
-            };
-            self.handle_probe(&result);
-        }
-    }
-
-    fn handle_probe(&mut self, result: &ProbeResult) {
-        let now = self.now();
-        let (instance, outcome) = (&result.instance, &result.result);
-        let change = self
-            .parts
-            .fleet
-            .handle_probe(instance, outcome.is_ok(), now);
-        if let Some(change) = change {
-            match outcome {
-                Ok(()) => info!(%instance, "instance is up"),
-                Err(failure) => warn!(%instance, %failure, "instance is down"),
-            }
-            self.fleet_changed(&change);
-        }
-    }
-
-    /// Placement is told first: it stops granting before proxies hear of it, and what has come up
-    /// is granted only to those that have heard.
-    fn fleet_changed(&mut self, change: &FleetChange) {
-        let now = self.now();
-        let (placement, instance) = (&mut self.parts.placement, &change.instance);
-        match change.kind {
-            ChangeKind::Health { to, .. } => placement.set_up(now, instance, to == Health::Up),
-            ChangeKind::Draining(draining) => {
-                info!(%instance, draining, "by the operator's word");
-                placement.set_draining(now, instance, draining);
-                self.outbox.batch().drained(instance.clone(), draining);
-            }
-            ChangeKind::Quarantined(quarantined) => {
-                info!(%instance, quarantined, "by the operator's word");
-                placement.set_quarantined(now, instance, quarantined);
-                let batch = self.outbox.batch();
-                batch.quarantined(instance.clone(), quarantined);
-            }
-        }
-        self.unpublished = true;
-    }
-
-    fn publish_changes(&mut self) {
-        if !std::mem::take(&mut self.unpublished) {
-            return;
-        }
-        // Only instances have changed since it was found consistent.
-        if let Err(error) = self.publish() {
-            warn!(%error, "proxies keep what they have");
-        }
-    }
-
-    fn publish(&mut self) -> Result<(), InvalidGateway> {
-        let mut gateway = self.parts.gateway.clone();
-        for pool in &mut gateway.pools {
-            let instances = self.endpoints(&pool.name);
-            pool.clusters = assign_clusters(&pool.name, instances);
-            for ClusterSpec { name, endpoints } in &pool.clusters {
-                let cluster: Arc<str> = name.as_str().into();
-                for endpoint in endpoints {
-                    let instance = InstanceName::from(endpoint.instance.as_str());
-                    let place = (Arc::clone(&cluster), endpoint.address);
-                    self.addresses.insert(instance, place);
-                }
-            }
-        }
-        self.parts.xds.publish(generate(&gateway)?);
-        Ok(())
-    }
-
-    fn endpoints(&self, pool: &str) -> Vec<EndpointSpec> {
-        self.parts
-            .fleet
-            .pool(&pool.into())
-            .map(|(name, instance)| EndpointSpec {
-                instance: name.to_string(),
-                address: instance.address(),
-                health: match instance.health() {
-                    Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
-                    Health::Up if instance.is_available() => EndpointHealth::Healthy,
-                    // Who is on it may go on, and nobody new is sent to it.
-                    Health::Up => EndpointHealth::Draining,
-                },
-            })
-            .collect()
-    }
-
-    /// Does what placement wants done, as far as it is durable.
-    fn carry_out(&mut self, now: Time) {
-        loop {
-            self.take_effects(now);
-            self.outbox.hand_in(now);
-            if !self.deliver(now) {
-                return;
-            }
-        }
-    }
-
-    fn take_effects(&mut self, now: Time) {
-        let stamp = Stamp {
-            now,
-            unix: clock::unix_millis(),
-        };
-        let placement = &mut self.parts.placement;
-        while let Some(effect) = placement.poll_effect() {
-            match effect {
-                Effect::Answer {
-                    request,
-                    session,
-                    outcome,
-                } => self.outbox.say(Word::Answer {
-                    request,
-                    session,
-                    outcome,
-                }),
-                Effect::Changed {
-                    instance,
-                    session,
-                    fence,
-                    change,
-                } => log(&instance, &session, fence, change),
-                Effect::Commit(instance) => {
-                    let lease = placement.lease_record(&instance);
-                    self.outbox.batch().lease(stamp, instance, lease);
-                }
-                Effect::Over(past) => self.outbox.batch().past(stamp, *past),
-                // No instance has an agent yet.
-                Effect::Agent { .. } => {}
-            }
-        }
-        if !self.parts.durability.complete && !placement.is_learning() {
-            self.parts.durability.complete = true;
-            self.outbox.batch().learnt();
-        }
-    }
-
-    /// Says what may be said. True if placement has been told something meanwhile.
-    fn deliver(&mut self, now: Time) -> bool {
-        let mut given_back = false;
-        while let Some((word, durable)) = self.outbox.next(now) {
-            match word {
-                Word::Answer {
-                    request,
-                    session,
-                    outcome,
-                } => {
-                    let answer = match outcome {
-                        Outcome::Granted(grant) if durable => self.place(grant).map_err(Into::into),
-                        Outcome::Granted(grant) => {
-                            self.give_back(now, &session, grant);
-                            given_back = true;
-                            Err(NotPlaced::NotStored)
-                        }
-                        Outcome::Refused(refusal) => Err(refusal.into()),
-                    };
-                    let asked = self.replies.remove(&request);
-                    self.answer(&session, asked, answer);
-                }
-                Word::Ordered(reply, done) => {
-                    let stored = if durable {
-                        Ok(())
-                    } else {
-                        Err(NotStored.into())
-                    };
-                    answer_to(reply, done.and(stored));
-                }
-                // A VM's word can be taken without a store: what is lost of it with this process,
-                // its next Sync tells the next one.
-                Word::Synced(reply, close) => answer_to(reply, close),
-                Word::Terminated(reply, known) => {
-                    let stored = durable || !known;
-                    answer_to(reply, stored.then_some(known).ok_or(NotStored));
-                }
-            }
-        }
-        given_back
-    }
-
-    /// A grant of which nobody has been told, and nobody will be.
-    fn give_back(&mut self, now: Time, session: &SessionId, grant: Grant) {
-        let placement = &mut self.parts.placement;
-        let Some(lease) = placement.lease_record(&grant.instance) else {
-            return;
-        };
-        // As its VM says it when the client goes before the 101.
-        placement.sync(
-            now,
-            Sync {
-                origin: Origin {
-                    node: lease.node,
-                    vm: lease.vm,
-                    sequence: lease.sequence,
-                },
-                sessions: None,
-                ended: vec![ReportedEnd {
-                    session: session.clone(),
-                    fence: Some(grant.fence),
-                    cause: EndCause::NotEstablished,
-                }],
-            },
-        );
-    }
-
-    fn answer(
-        &mut self,
-        session: &SessionId,
-        asked: Option<(Time, Reply<Result<Placed, NotPlaced>>)>,
-        answer: Result<Placed, NotPlaced>,
-    ) {
-        if let Err(refusal) = &answer {
-            let (reason, _) = reason(*refusal);
-            info!(%session, reason = reason.label(), "refused");
-            self.metrics.refused_session(reason);
-        }
-        if let Some((since, reply)) = asked {
-            let outcome = if answer.is_ok() { "granted" } else { "refused" };
-            let held = self.now().since(since);
-            self.metrics.answered(outcome, held);
-            answer_to(reply, answer);
-        }
-    }
-
-    fn place(&self, grant: Grant) -> Result<Placed, Refusal> {
-        // Placement knows the fleet's instances only, all of which have been published.
-        let place = self.addresses.get(&grant.instance);
-        let (cluster, endpoint) = place.cloned().ok_or(Refusal::Cancelled)?;
-        Ok(Placed {
-            grant,
-            cluster,
-            endpoint,
-        })
-    }
-
     fn instances(&self, now: Time) -> Vec<InstanceStatus> {
         let mut instances: Vec<_> = self
             .parts
@@ -554,28 +267,3 @@ impl Task {
 fn answer_to<T>(reply: Reply<T>, answer: T) {
     let _ = reply.send(answer);
 }
-
-fn log(
-    instance: &InstanceName,
-    session: &SessionId,
-    fence: crate::placement::Fence,
-    change: Change,
-) {
-    match change {
-        Change::Activated => info!(%session, %instance, %fence, "established"),
-        Change::Adopted => info!(%session, %instance, %fence, "learnt of a live session"),
-        Change::Ended { cause, resumable } => {
-            info!(%session, %instance, %fence, ?cause, resumable, "ended");
-        }
-        Change::Freed => info!(%session, %instance, %fence, "instance is free"),
-        Change::Orphaned => warn!(%session, %instance, %fence, "its proxy is silent"),
-        Change::Reclaimed => info!(%session, %instance, %fence, "its proxy is back"),
-        Change::ReleasedOrphan => {
-            warn!(%session, %instance, %fence, "given up: its proxy was silent for too long");
-        }
-        Change::Reserved => info!(%session, %instance, %fence, "instance leased"),
-    }
-}
-
-/// Events of other kinds wait for no more than this many results of probes.
-const MORE_PROBES: usize = 1024;

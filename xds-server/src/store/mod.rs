@@ -93,8 +93,8 @@ impl fmt::Display for SetAside {
         let (path, to) = (path.display(), to.display());
         write!(
             f,
-            "the store {path} cannot be used: {why}. It is now {to}, and a new one has been begun: drained and \
-            quarantined instances have to be named again. "
+            "the store {path} cannot be used: {why}. It is now {to}, and a new one has been begun: its history is \
+            empty, and drained and quarantined instances have to be named again. "
         )?;
         match why {
             Unusable::Damaged(_) => f.write_str("Check the disk it is on"),

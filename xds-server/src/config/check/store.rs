@@ -20,13 +20,27 @@ impl Check<'_> {
                 None
             }
             MEMORY => Some(StorePlace::Memory),
-            path => Some(StorePlace::File(self.absolute(Path::new(path)))),
+            path => Some(self.store_file(path, &field.key("path"))),
         };
         let history = self.history(raw.history, &field.key("history"));
         Some(Store {
             place: place?,
             history: history?,
         })
+    }
+
+    /// What is there and is no store would be set aside, and that file is needed where it is.
+    fn store_file(&mut self, path: &str, field: &FieldPath) -> StorePlace {
+        let file = self.absolute(Path::new(path));
+        if let Some(first) = self.files.get(&file) {
+            let fault = Fault::Duplicate {
+                value: path.to_owned(),
+                first: first.clone(),
+                remedy: "give the store a file of its own",
+            };
+            self.fault(field.clone(), fault);
+        }
+        StorePlace::File(file)
     }
 
     fn history(&mut self, raw: Option<RawHistory>, field: &FieldPath) -> Option<HistoryLimits> {
@@ -48,10 +62,13 @@ impl Check<'_> {
 const DEFAULT_PATH: &str = "berth.redb";
 const MEMORY: &str = ":memory:";
 
+/// In seconds, 365.25 days: what durations are written with takes it for one, and so says it as one.
+const YEAR: u64 = 31_557_600;
+
 const MAX_AGE: DurationRule = DurationRule {
     default: HistoryLimits::DEFAULT.max_age,
     least: Duration::from_secs(60),
-    most: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+    most: Duration::from_secs(10 * YEAR),
 };
 
 /// Some gigabytes.

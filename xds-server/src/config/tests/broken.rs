@@ -483,4 +483,11 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "  priority_claim: ''\n",
         &["13:19: admission.priority_claim: must not be empty"],
     ),
+    (
+        "pools:\n",
+        "store: { path: ./key.pem }\npools:\n",
+        &[
+            "15:16: store.path: `./key.pem` is used by tls.private_key already: give the store a file of its own",
+        ],
+    ),
 ];

@@ -1,0 +1,154 @@
+//! What the task does when the fleet or a proxy changes.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::Task;
+use crate::fleet::{Change, ChangeKind, Health};
+use crate::placement::{InstanceName, NodeId, Zone};
+use crate::probes::ProbeResult;
+use crate::xds::{
+    ClusterSpec, EndpointHealth, EndpointSpec, InvalidGateway, NodeEvent, StreamEvent,
+    assign_clusters, generate,
+};
+
+impl Task {
+    pub(super) fn handle_node(&mut self, event: NodeEvent) {
+        let now = self.now();
+        if let Some((node, instances)) = self.reach.handle(&event) {
+            self.parts.placement.set_reach(now, node, instances);
+        }
+        match event {
+            NodeEvent::Connected { node, zone, .. } => {
+                info!(node, zone, "proxy connected");
+                let placement = &mut self.parts.placement;
+                placement.set_zone(node.into(), zone.map(Zone::from));
+            }
+            NodeEvent::Disconnected { node, .. } => {
+                info!(node, "proxy disconnected");
+                let node = NodeId::from(node);
+                if !self.reach.knows(&node) {
+                    self.parts.placement.forget_node(now, &node);
+                }
+            }
+            NodeEvent::Stream {
+                event:
+                    StreamEvent::Refused {
+                        resource_type,
+                        names,
+                        error,
+                    },
+                node,
+                ..
+            } => {
+                warn!(
+                    node,
+                    ?resource_type,
+                    ?names,
+                    error,
+                    "proxy refused resources"
+                );
+                self.metrics.refused_resources(resource_type);
+            }
+            NodeEvent::Stream { .. } => {}
+        }
+    }
+
+    /// Those that have come as well: proxies are told of all that changed at once, for to tell them
+    /// costs as much for one instance as for all.
+    pub(super) fn handle_more_probes(&mut self) {
+        for _ in 0..MORE_PROBES {
+            let Ok(result) = self.parts.probes.try_recv() else {
+                return;
+            };
+            self.handle_probe(&result);
+        }
+    }
+
+    pub(super) fn handle_probe(&mut self, result: &ProbeResult) {
+        let now = self.now();
+        let (instance, outcome) = (&result.instance, &result.result);
+        let change = self
+            .parts
+            .fleet
+            .handle_probe(instance, outcome.is_ok(), now);
+        if let Some(change) = change {
+            match outcome {
+                Ok(()) => info!(%instance, "instance is up"),
+                Err(failure) => warn!(%instance, %failure, "instance is down"),
+            }
+            self.fleet_changed(&change);
+        }
+    }
+
+    /// Placement is told first: it stops granting before proxies hear of it, and what has come up
+    /// is granted only to those that have heard.
+    pub(super) fn fleet_changed(&mut self, change: &Change) {
+        let now = self.now();
+        let (placement, instance) = (&mut self.parts.placement, &change.instance);
+        match change.kind {
+            ChangeKind::Health { to, .. } => placement.set_up(now, instance, to == Health::Up),
+            ChangeKind::Draining(draining) => {
+                info!(%instance, draining, "the operator has said whether it drains");
+                placement.set_draining(now, instance, draining);
+                self.outbox.batch().drained(instance.clone(), draining);
+            }
+            ChangeKind::Quarantined(quarantined) => {
+                info!(%instance, quarantined, "the operator has said whether it is quarantined");
+                placement.set_quarantined(now, instance, quarantined);
+                let batch = self.outbox.batch();
+                batch.quarantined(instance.clone(), quarantined);
+            }
+        }
+        self.unpublished = true;
+    }
+
+    pub(super) fn publish_changes(&mut self) {
+        if !std::mem::take(&mut self.unpublished) {
+            return;
+        }
+        // Only instances have changed since it was found consistent.
+        if let Err(error) = self.publish() {
+            warn!(%error, "proxies keep what they have");
+        }
+    }
+
+    pub(super) fn publish(&mut self) -> Result<(), InvalidGateway> {
+        let mut gateway = self.parts.gateway.clone();
+        for pool in &mut gateway.pools {
+            let instances = self.endpoints(&pool.name);
+            pool.clusters = assign_clusters(&pool.name, instances);
+            for ClusterSpec { name, endpoints } in &pool.clusters {
+                let cluster: Arc<str> = name.as_str().into();
+                for endpoint in endpoints {
+                    let instance = InstanceName::from(endpoint.instance.as_str());
+                    let place = (Arc::clone(&cluster), endpoint.address);
+                    self.addresses.insert(instance, place);
+                }
+            }
+        }
+        self.parts.xds.publish(generate(&gateway)?);
+        Ok(())
+    }
+
+    fn endpoints(&self, pool: &str) -> Vec<EndpointSpec> {
+        self.parts
+            .fleet
+            .pool(&pool.into())
+            .map(|(name, instance)| EndpointSpec {
+                instance: name.to_string(),
+                address: instance.address(),
+                health: match instance.health() {
+                    Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
+                    Health::Up if instance.is_available() => EndpointHealth::Healthy,
+                    // Who is on it may go on, and nobody new is sent to it.
+                    Health::Up => EndpointHealth::Draining,
+                },
+            })
+            .collect()
+    }
+}
+
+/// Events of other kinds wait for no more than this many results of probes.
+const MORE_PROBES: usize = 1024;
