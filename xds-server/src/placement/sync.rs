@@ -195,6 +195,14 @@ impl Placement {
         }
         if let Some(known) = self.sessions.get_mut(key) {
             known.established_at.get_or_insert(now);
+            // It came through after all, before its VM was told.
+            let (vm, session) = (known.vm, known.acquire.session.clone());
+            if let Some(vm) = self.vms.get_mut(vm)
+                && vm.closing.get(&session) == Some(&CloseReason::TooSlow)
+            {
+                vm.closing.remove(&session);
+                self.commit(slot);
+            }
         }
         self.set_lease_state(now, slot, LeaseState::Active);
         self.note(slot, Change::Activated);
