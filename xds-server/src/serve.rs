@@ -102,7 +102,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let complete = loaded.leases.is_some();
     let mut fleet = config.fleet();
     let mut placement = placement(&config, clock, term);
-    memory::restore(loaded, clock, &mut placement, &mut fleet);
+    // What is granted from now on is durable after that.
+    journal.submit(memory::restore(loaded, clock, &mut placement, &mut fleet));
     let (controller, task) = controller::run(Parts {
         clock,
         durability: Durability {

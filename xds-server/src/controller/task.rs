@@ -150,7 +150,10 @@ impl Task {
         match event {
             // A caller that has gone already would only stand in the queue.
             Event::Acquire(_, _, reply) if reply.is_closed() => {}
-            Event::Acquire(_, acquire, reply) if self.outbox.is_failing() => {
+            // Who is known asks again: what it has or waits for is taken back with the refusal.
+            Event::Acquire(_, acquire, reply)
+                if self.outbox.is_failing() && !placement.knows(&acquire.session) =>
+            {
                 let refused = Err(NotPlaced::NotStored);
                 self.answer(&acquire.session, Some((now, reply)), refused);
             }

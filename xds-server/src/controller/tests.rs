@@ -358,6 +358,25 @@ async fn a_grant_that_found_no_room_is_given_back() {
     assert!(placed.is_ok());
 }
 
+/// Its filter has not heard that it was granted, and forgets whom it is told to refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_while_nothing_can_be_stored_is_left_with_nothing() {
+    let mut scene = scene(Disk::Well);
+    let controller = scene.controller.clone();
+    let placed = controller.acquire(acquire("s-1", 1)).await.unwrap();
+    assert!(placed.is_ok());
+    scene.store.set(Disk::Full);
+    let drained = controller.drain("web-1".into(), true).await.unwrap();
+    assert_eq!(drained, Err(OrderError::NotStored(NotStored)));
+    health(&mut scene, |health| {
+        matches!(health, StoreHealth::Failing(_))
+    })
+    .await;
+    let refused = controller.acquire(acquire("s-1", 2)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), NotPlaced::NotStored);
+    assert!(controller.sessions().await.unwrap().is_empty());
+}
+
 /// Nothing says that it fails: it does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_hangs_is_not_waited_for() {

@@ -8,7 +8,7 @@ use super::types::{
     Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, Labels, Origin, Pick, Priority,
     ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
 };
-use super::{Ignored, Placement, Session, SessionState, Slot};
+use super::{Ignored, Placement, Session, SessionState, Slot, WaitingPlace};
 
 impl Placement {
     /// Takes a VM's word; answers with what that VM has to close.
@@ -201,6 +201,14 @@ impl Placement {
         }
         if let Some(known) = self.sessions.get_mut(key) {
             known.established_at.get_or_insert(now);
+            // It came through after all, before its VM was told.
+            let (vm, session) = (known.vm, known.acquire.session.clone());
+            if let Some(vm) = self.vms.get_mut(vm)
+                && vm.closing.get(&session) == Some(&CloseReason::TooSlow)
+            {
+                vm.closing.remove(&session);
+                self.commit(slot);
+            }
         }
         self.set_lease_state(now, slot, LeaseState::Active);
         self.note(slot, Change::Activated);
@@ -364,14 +372,29 @@ impl Placement {
             return false;
         };
         let (vm, id) = (known.vm, known.acquire.session.clone());
+        let heir = self.take_heir(slot);
         self.end(now, session, EndCause::Berth);
         if let Some(vm) = self.vms.get_mut(vm) {
             vm.closing.insert(id, CloseReason::Fenced);
         }
-        if self.lease(slot).is_some() {
+        let over = |lease: &Lease| lease.session.is_none();
+        let another = if self.lease(slot).is_some_and(over) {
+            let another = self.take_heir(slot);
             self.hand_over(now, slot);
+            another
+        } else {
+            None
+        };
+        for heir in heir.into_iter().chain(another) {
+            self.set_waiting_place(heir, WaitingPlace::Door);
+            self.enqueue(now, heir);
         }
         self.lease(slot).is_none()
+    }
+
+    /// Nobody is to have the instance next.
+    fn take_heir(&mut self, slot: SlotKey) -> Option<SessionKey> {
+        self.lease_mut(slot)?.heir.take()
     }
 
     /// Makes a session known that has an instance already.

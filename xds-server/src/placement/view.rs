@@ -148,6 +148,11 @@ impl Placement {
         self.learning
     }
 
+    /// Whether a session waits or holds an instance.
+    pub fn knows(&self, session: &SessionId) -> bool {
+        self.sessions.find(session).is_some()
+    }
+
     /// How many sessions wait for an instance.
     pub fn waiting(&self) -> usize {
         let waits = |state: SessionState| matches!(state, SessionState::Waits(_));

@@ -1,6 +1,7 @@
 //! What is to be made durable at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use super::Stamp;
 use crate::placement::{InstanceName, LeaseRecord, PastSession};
@@ -9,6 +10,7 @@ use crate::placement::{InstanceName, LeaseRecord, PastSession};
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(super) leases: BTreeMap<InstanceName, Option<(Stamp, LeaseRecord)>>,
+    pub(super) addresses: BTreeMap<InstanceName, SocketAddr>,
     pub(super) drained: BTreeMap<InstanceName, bool>,
     pub(super) quarantined: BTreeMap<InstanceName, bool>,
     pub(super) past: VecDeque<(Stamp, PastSession)>,
@@ -20,6 +22,11 @@ impl Batch {
     pub fn lease(&mut self, stamp: Stamp, instance: InstanceName, lease: Option<LeaseRecord>) {
         self.leases
             .insert(instance, lease.map(|lease| (stamp, lease)));
+    }
+
+    /// Where an instance is.
+    pub fn address(&mut self, instance: InstanceName, address: SocketAddr) {
+        self.addresses.insert(instance, address);
     }
 
     /// Whether an instance drains.
@@ -47,12 +54,14 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         let Self {
             leases,
+            addresses,
             drained,
             quarantined,
             past,
             learnt,
         } = self;
         leases.is_empty()
+            && addresses.is_empty()
             && drained.is_empty()
             && quarantined.is_empty()
             && past.is_empty()
@@ -82,6 +91,7 @@ impl Batch {
     /// go.
     pub(crate) fn merge(&mut self, later: Self, max_past: usize) -> u64 {
         self.leases.extend(later.leases);
+        self.addresses.extend(later.addresses);
         self.drained.extend(later.drained);
         self.quarantined.extend(later.quarantined);
         self.past.extend(later.past);

@@ -2,6 +2,7 @@
 //! wrote. What is one of several is stored by its label. A version that changes what a field means, or adds a label,
 //! raises [`FORMAT`].
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use prost::Message;
@@ -97,6 +98,11 @@ pub(super) fn decode_lease(
         state,
         window_until: lease.window_until.map(to_come),
     })
+}
+
+/// Where an instance was.
+pub(super) fn decode_address(text: &str) -> Result<SocketAddr, DecodeError> {
+    text.parse().map_err(|_| unknown("address", text))
 }
 
 /// A session as the history keeps it.

@@ -17,9 +17,10 @@ pub mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,6 +66,8 @@ pub struct Loaded {
     pub term: u64,
     /// Every lease there was; `None` if that is not known and has to be learnt from the proxies.
     pub leases: Option<Vec<LeaseRecord>>,
+    /// Where the instances were.
+    pub addresses: BTreeMap<InstanceName, SocketAddr>,
     /// Draining instances.
     pub drained: BTreeSet<InstanceName>,
     /// Quarantined instances.

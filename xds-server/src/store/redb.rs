@@ -6,8 +6,9 @@
 //! ([`Store::tend`]): an empty transaction with two fsyncs, by which the next process knows that nothing before it can
 //! be torn, and that what does not fit is damaged. All checksums are verified whenever the file is opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -313,6 +314,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Error> {
     let mut meta = transaction.open_table(META)?;
     meta.insert(META_FORMAT, FORMAT)?;
     transaction.open_table(LEASES)?;
+    transaction.open_table(ADDRESSES)?;
     transaction.open_table(DRAINED)?;
     transaction.open_table(QUARANTINED)?;
     transaction.open_table(PAST)?;
@@ -340,6 +342,7 @@ fn read(database: &Database, stamp: Stamp) -> Result<Loaded, Fault> {
         leases: learnt
             .then(|| read_leases(&transaction, stamp))
             .transpose()?,
+        addresses: read_addresses(&transaction)?,
         drained: read_names(&transaction, DRAINED)?,
         quarantined: read_names(&transaction, QUARANTINED)?,
         set_aside: None,
@@ -357,6 +360,23 @@ fn read_leases(transaction: &ReadTransaction, stamp: Stamp) -> Result<Vec<LeaseR
         leases.push(lease);
     }
     Ok(leases)
+}
+
+fn read_addresses(
+    transaction: &ReadTransaction,
+) -> Result<BTreeMap<InstanceName, SocketAddr>, Fault> {
+    let table = match transaction.open_table(ADDRESSES) {
+        // It was not kept from the beginning.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        table => table.map_err(foreign)?,
+    };
+    let mut addresses = BTreeMap::new();
+    for entry in table.iter().map_err(Error::from)? {
+        let (instance, address) = entry.map_err(Error::from)?;
+        let address = format::decode_address(address.value()).map_err(Damage::from)?;
+        addresses.insert(InstanceName::from(instance.value()), address);
+    }
+    Ok(addresses)
 }
 
 fn read_names(
@@ -419,6 +439,12 @@ fn write_batch(
             }
         }
     }
+    if !batch.addresses.is_empty() {
+        let mut addresses = transaction.open_table(ADDRESSES)?;
+        for (instance, address) in &batch.addresses {
+            addresses.insert(instance.as_str(), address.to_string().as_str())?;
+        }
+    }
     for (marks, table) in [(&batch.drained, DRAINED), (&batch.quarantined, QUARANTINED)] {
         if marks.is_empty() {
             continue;
@@ -470,6 +496,8 @@ type Past<'a> = Table<'a, (u64, u64, u64), &'static [u8]>;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const LEASES: TableDefinition<&str, &[u8]> = TableDefinition::new("leases");
+/// Those of instances that have been taken out of the configuration stay: their leases do.
+const ADDRESSES: TableDefinition<&str, &str> = TableDefinition::new("addresses");
 const DRAINED: TableDefinition<&str, ()> = TableDefinition::new("drained");
 const QUARANTINED: TableDefinition<&str, ()> = TableDefinition::new("quarantined");
 /// By the time of the end, then by the fence.

@@ -181,3 +181,32 @@ fn who_could_not_have_their_own_has_the_place_they_came_for() {
     let expected = ("second".to_owned(), Some("web-2".to_owned()));
     assert!(sessions(&m).contains(&expected), "{:?}", sessions(&m));
 }
+
+#[test]
+fn an_heir_makes_way_for_who_is_on_the_instance() {
+    for settle in [0, 1] {
+        let policy = PoolPolicy {
+            queue: 10,
+            settle: seconds(settle),
+            ..PoolPolicy::default()
+        };
+        let mut m = Machine::with(1, policy);
+        let first = m.granted("first", owner("user", None));
+        m.full("vm", &[("first", &first)]);
+        assert_eq!(m.acquire("second", owner("user", None)), None);
+        let later = Grant {
+            fence: Fence {
+                term: first.fence.term + 1,
+                ..first.fence
+            },
+            ..first
+        };
+        m.full("far", &[("far", &later)]);
+        let expected = [
+            ("far".to_owned(), Some("web-1".to_owned())),
+            ("second".to_owned(), None),
+        ];
+        assert_eq!(sessions(&m), expected, "settle: {settle} s");
+        assert_eq!(m.state("web-1"), "active");
+    }
+}

@@ -547,3 +547,23 @@ fn who_is_to_be_closed_is_on_the_instance_all_the_same() {
     m.pass(seconds(2));
     assert_eq!(m.state("web-1"), "active");
 }
+
+#[test]
+fn who_is_through_is_not_too_slow() {
+    let mut m = Machine::new(1);
+    let grant = m.granted("first", owner("user", None));
+    for _ in 0..16 {
+        m.ended("nobody", None, EndCause::Client);
+        m.pass(seconds(1));
+    }
+    let closing = |m: &Machine| match m.placement.lease_record(&"web-1".into()) {
+        Some(LeaseRecord {
+            state: RecordedState::Held { closing },
+            ..
+        }) => closing,
+        record => panic!("{record:?}"),
+    };
+    assert_eq!(closing(&m), Some(CloseReason::TooSlow));
+    assert_eq!(m.full("vm", &[("first", &grant)]), []);
+    assert_eq!(closing(&m), None);
+}

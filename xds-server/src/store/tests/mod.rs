@@ -131,6 +131,7 @@ struct Remembered {
     term: u64,
     learnt: bool,
     leases: BTreeMap<InstanceName, LeaseRecord>,
+    addresses: BTreeMap<InstanceName, SocketAddr>,
     drained: BTreeSet<InstanceName>,
     quarantined: BTreeSet<InstanceName>,
     past: BTreeMap<(u64, u64, u64), PastRecord>,
@@ -146,6 +147,7 @@ impl Remembered {
                 None => self.leases.remove(instance),
             };
         }
+        self.addresses.extend(batch.addresses.clone());
         for (marks, marked) in [
             (&batch.drained, &mut self.drained),
             (&batch.quarantined, &mut self.quarantined),
@@ -178,6 +180,7 @@ impl Remembered {
             leases: leases
                 .map(|lease| (lease.instance.clone(), lease))
                 .collect(),
+            addresses: loaded.addresses.clone(),
             drained: loaded.drained.clone(),
             quarantined: loaded.quarantined.clone(),
             past: past.into_iter().map(|past| (past.key(), past)).collect(),
@@ -205,6 +208,8 @@ fn batch(number: u64) -> Batch {
             held.then(|| lease(instance, number + instance)),
         );
     }
+    let port = u16::try_from(number % 100).unwrap();
+    batch.address(name(number % 17), ([192, 0, 2, 1], port).into());
     batch.drained(name(number % 11), number.is_multiple_of(2));
     batch.quarantined(name(number % 13), number.is_multiple_of(3));
     batch.past(STAMP, past(number));
