@@ -239,7 +239,10 @@ mod tests {
     /// Those that no single request brings about, and where else they are shown.
     const ELSEWHERE: &[(&str, &str)] = &[
         ("superseded", "takes a newer request of the same user"),
-        ("cancelled", "its client has gone, and nobody reads it, or the operator ended it"),
+        (
+            "cancelled",
+            "its client has gone, and nobody reads it, or the operator ended it",
+        ),
         (
             "headers_too_large",
             "the proxy's own, for bytes that no client library sends",
