@@ -32,8 +32,6 @@ pub struct WorldBuilder {
     envoy_log_level: String,
     control_plane_log: Option<String>,
     listen: IpAddr,
-    https_port: Option<u16>,
-    native_port: Option<u16>,
     admin_port: Option<u16>,
     when_away: WhenAway,
     tick: Duration,
@@ -55,8 +53,6 @@ impl Default for WorldBuilder {
             envoy_log_level: "warning".to_owned(),
             control_plane_log: None,
             listen: Ipv4Addr::LOCALHOST.into(),
-            https_port: None,
-            native_port: None,
             admin_port: None,
             when_away: WhenAway::Wait,
             tick: Duration::from_secs(1),
@@ -143,14 +139,6 @@ impl WorldBuilder {
     #[must_use]
     pub fn listen(mut self, address: IpAddr) -> Self {
         self.listen = address;
-        self
-    }
-
-    /// Where Envoys listen for web and native clients, instead of on ports that nobody else has.
-    #[must_use]
-    pub fn listener_ports(mut self, https: u16, native: u16) -> Self {
-        self.https_port = Some(https);
-        self.native_port = Some(native);
         self
     }
 
@@ -282,12 +270,12 @@ impl WorldBuilder {
     }
 
     fn sockets(&self, ports: &mut Ports) -> Result<Sockets, Error> {
-        let mut port = |fixed: Option<u16>| fixed.map_or_else(|| ports.take(), Ok);
+        let admin_port = self.admin_port.map_or_else(|| ports.take(), Ok);
         Ok(Sockets {
-            xds_port: port(None)?,
-            admin_port: port(self.admin_port)?,
-            https: (self.listen, port(self.https_port)?).into(),
-            native: (self.listen, port(self.native_port)?).into(),
+            xds_port: ports.take()?,
+            admin_port: admin_port?,
+            https: (self.listen, ports.take()?).into(),
+            native: (self.listen, ports.take()?).into(),
         })
     }
 

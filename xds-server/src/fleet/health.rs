@@ -1,7 +1,5 @@
 use std::{fmt, num::NonZeroU32};
 
-use crate::placement::Time;
-
 /// What is known of an instance's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Health {
@@ -48,7 +46,6 @@ pub struct Thresholds {
 pub(super) struct Monitor {
     thresholds: Thresholds,
     health: Health,
-    since: Option<Time>,
     /// Results in a row that speak against `health`.
     contrary: u32,
 }
@@ -58,7 +55,6 @@ impl Monitor {
         Self {
             thresholds,
             health: Health::Unknown,
-            since: None,
             contrary: 0,
         }
     }
@@ -67,12 +63,8 @@ impl Monitor {
         self.health
     }
 
-    pub(super) fn since(&self) -> Option<Time> {
-        self.since
-    }
-
     /// Takes in a result; the health before and after if it changed.
-    pub(super) fn record(&mut self, ok: bool, now: Time) -> Option<(Health, Health)> {
+    pub(super) fn record(&mut self, ok: bool) -> Option<(Health, Health)> {
         let (to, needed) = match (self.health, ok) {
             (Health::Up, true) | (Health::Down, false) => {
                 self.contrary = 0;
@@ -87,7 +79,6 @@ impl Monitor {
             return None;
         }
         self.contrary = 0;
-        self.since = Some(now);
         let from = std::mem::replace(&mut self.health, to);
         Some((from, to))
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 pub use health::{Health, Thresholds};
 
-use crate::placement::{InstanceName, PoolName, Time};
+use crate::placement::{InstanceName, PoolName};
 
 mod health;
 #[cfg(test)]
@@ -111,9 +111,9 @@ impl Fleet {
 
     /// Takes in one result of a probe. A result for an instance that is not in the fleet changes
     /// nothing: its probe may have been under way when it was removed.
-    pub fn handle_probe(&mut self, name: &InstanceName, ok: bool, now: Time) -> Option<Change> {
+    pub fn handle_probe(&mut self, name: &InstanceName, ok: bool) -> Option<Change> {
         let instance = self.instances.get_mut(name)?;
-        let (from, to) = instance.monitor.record(ok, now)?;
+        let (from, to) = instance.monitor.record(ok)?;
         Some(Change {
             instance: name.clone(),
             kind: ChangeKind::Health { from, to },
@@ -176,11 +176,6 @@ impl Instance {
     /// What its probes say.
     pub fn health(&self) -> Health {
         self.monitor.health()
-    }
-
-    /// When its health became what it is; `None` before the first change.
-    pub fn health_since(&self) -> Option<Time> {
-        self.monitor.since()
     }
 
     /// Admits nobody new; a live session finishes, and may resume.

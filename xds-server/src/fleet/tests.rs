@@ -6,7 +6,6 @@ use super::{
     Change, ChangeKind, Fleet, Health, Health::*, InstanceName, InstanceSpec, PoolName, Thresholds,
     UnknownInstance,
 };
-use crate::placement::Time;
 
 fn thresholds(rise: u32, fall: u32) -> Thresholds {
     Thresholds {
@@ -29,18 +28,12 @@ fn fleet(rise: u32, fall: u32) -> Fleet {
     }))
 }
 
-fn at(second: usize) -> Time {
-    Time(std::time::Duration::from_secs(
-        u64::try_from(second).unwrap(),
-    ))
-}
-
 /// Health after each of the results: `+` a success, `-` a failure.
 fn healths(fleet: &mut Fleet, results: &str) -> Vec<Health> {
-    let results = results.chars().enumerate();
     results
-        .map(|(second, result)| {
-            fleet.handle_probe(&name("gpu-1"), result == '+', at(second));
+        .chars()
+        .map(|result| {
+            fleet.handle_probe(&name("gpu-1"), result == '+');
             fleet.get(&name("gpu-1")).unwrap().health()
         })
         .collect()
@@ -67,7 +60,7 @@ fn health_rises_and_falls() {
 }
 
 #[test]
-fn a_change_is_told_once_and_dated() {
+fn a_change_is_told_once() {
     let mut fleet = fleet(1, 1);
     let health = |from, to| {
         Some(Change {
@@ -76,15 +69,12 @@ fn a_change_is_told_once_and_dated() {
         })
     };
     let gpu_2 = name("gpu-2");
-    assert_eq!(fleet.get(&gpu_2).unwrap().health_since(), None);
-    assert_eq!(fleet.handle_probe(&gpu_2, true, at(1)), health(Unknown, Up));
-    assert_eq!(fleet.handle_probe(&gpu_2, true, at(2)), None);
-    assert_eq!(fleet.get(&gpu_2).unwrap().health_since(), Some(at(1)));
-    assert_eq!(fleet.handle_probe(&gpu_2, false, at(3)), health(Up, Down));
-    assert_eq!(fleet.get(&gpu_2).unwrap().health_since(), Some(at(3)));
+    assert_eq!(fleet.handle_probe(&gpu_2, true), health(Unknown, Up));
+    assert_eq!(fleet.handle_probe(&gpu_2, true), None);
+    assert_eq!(fleet.handle_probe(&gpu_2, false), health(Up, Down));
     // Of the others nothing is known yet.
     assert_eq!(fleet.get(&name("gpu-1")).unwrap().health(), Unknown);
-    assert_eq!(fleet.handle_probe(&name("gone"), true, at(4)), None);
+    assert_eq!(fleet.handle_probe(&name("gone"), true), None);
 }
 
 #[test]
@@ -99,15 +89,15 @@ fn only_an_instance_that_is_up_and_stays_is_available() {
         }))
     };
     assert!(!available(&fleet), "nothing is known of it");
-    fleet.handle_probe(&gpu_1, true, at(1));
+    fleet.handle_probe(&gpu_1, true);
     assert!(available(&fleet));
     assert_eq!(fleet.drain(&gpu_1, true), draining(true));
     assert_eq!(fleet.drain(&gpu_1, true), Ok(None));
     assert!(!available(&fleet), "it drains");
     assert_eq!(fleet.get(&gpu_1).unwrap().health(), Up);
     // Its health is followed meanwhile, and its draining is not called off by it.
-    fleet.handle_probe(&gpu_1, false, at(2));
-    fleet.handle_probe(&gpu_1, true, at(3));
+    fleet.handle_probe(&gpu_1, false);
+    fleet.handle_probe(&gpu_1, true);
     assert!(!available(&fleet), "it still drains");
     assert_eq!(fleet.drain(&gpu_1, false), draining(false));
     assert!(available(&fleet));
@@ -119,7 +109,7 @@ fn only_an_instance_that_is_up_and_stays_is_available() {
 fn quarantine_and_draining_are_two_things() {
     let mut fleet = fleet(1, 1);
     let gpu_1 = name("gpu-1");
-    fleet.handle_probe(&gpu_1, true, at(1));
+    fleet.handle_probe(&gpu_1, true);
     let quarantined = |quarantined| {
         Ok(Some(Change {
             instance: name("gpu-1"),
@@ -183,7 +173,7 @@ proptest! {
         let mut fleet = fleet(rise, fall);
         let mut before = Unknown;
         for (index, ok) in results.iter().enumerate() {
-            let change = fleet.handle_probe(&name("gpu-1"), *ok, at(index));
+            let change = fleet.handle_probe(&name("gpu-1"), *ok);
             let now = fleet.get(&name("gpu-1")).unwrap().health();
             let expected =
                 by_the_rule(&results[..=index], rise.try_into().unwrap(), fall.try_into().unwrap());

@@ -67,12 +67,8 @@ impl Task {
     }
 
     pub(super) fn handle_probe(&mut self, result: &ProbeResult) {
-        let now = self.now();
         let (instance, outcome) = (&result.instance, &result.result);
-        let change = self
-            .parts
-            .fleet
-            .handle_probe(instance, outcome.is_ok(), now);
+        let change = self.parts.fleet.handle_probe(instance, outcome.is_ok());
         if let Some(change) = change {
             match outcome {
                 Ok(()) => info!(%instance, "instance is up"),

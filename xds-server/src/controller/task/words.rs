@@ -31,6 +31,11 @@ impl Task {
             unix: clock::unix_millis(),
         };
         let placement = &mut self.parts.placement;
+        if !self.parts.durability.complete && !placement.is_learning() {
+            self.parts.durability.complete = true;
+            info!("what is live has been learnt; from now on instances are granted");
+            self.outbox.batch().learnt();
+        }
         while let Some(effect) = placement.poll_effect() {
             match effect {
                 Effect::Answer {
@@ -56,11 +61,6 @@ impl Task {
                 // No instance has an agent yet.
                 Effect::Agent { .. } => {}
             }
-        }
-        if !self.parts.durability.complete && !placement.is_learning() {
-            self.parts.durability.complete = true;
-            info!("what is live has been learnt; from now on instances are granted");
-            self.outbox.batch().learnt();
         }
     }
 
