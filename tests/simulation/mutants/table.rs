@@ -161,8 +161,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a window never ends",
         "timers.rs",
-        "LeaseState::Resumable { until, settled_at } if until <= now => {",
-        "LeaseState::Resumable { until, settled_at } if until <= now && false => {",
+        "            LeaseState::Resumable { until, .. } => Some(until),\n",
+        "            LeaseState::Resumable { .. } => None,\n",
         "the instance is for others then",
     ),
     mutant(
