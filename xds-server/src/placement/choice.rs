@@ -158,7 +158,8 @@ impl Placement {
         } else {
             host.leased.saturating_sub(1)
         };
-        if host.slots.len() < 2 {
+        let by_host = |pool: &super::Pool| pool.policy.choice != Choice::LeastRecentlyUsed;
+        if host.slots.len() < 2 || !self.pools.iter().any(|(_, _, pool)| by_host(pool)) {
             return;
         }
         let siblings = host.slots.clone();

@@ -72,10 +72,19 @@ impl Queue {
             turns: VecDeque::new(),
             lanes: Map::with_hasher(FixedState::with_seed(hash_seed)),
         });
-        let lane = level.lanes.entry(Arc::clone(tenant)).or_default();
-        if lane.is_empty() {
-            level.turns.push_back(Arc::clone(tenant));
+        if !level.lanes.contains_key(tenant) {
+            // Who comes back from waiting for their own may have been here before the next in turn.
+            let next = level
+                .turns
+                .front()
+                .and_then(|next| level.lanes.get(next)?.keys().next());
+            if next.is_some_and(|next| ticket < *next) {
+                level.turns.push_front(Arc::clone(tenant));
+            } else {
+                level.turns.push_back(Arc::clone(tenant));
+            }
         }
+        let lane = level.lanes.entry(Arc::clone(tenant)).or_default();
         lane.insert(ticket, session);
         ticket
     }

@@ -134,6 +134,10 @@ impl World {
         let above = |count: usize, limit: Option<u32>| {
             limit.is_some_and(|limit| u32::try_from(count).is_ok_and(|count| count > limit))
         };
+        // An orphan that came back is one too many that nobody granted; so is what takes its place.
+        let replaces = leases
+            .iter()
+            .any(|lease| lease.owner.user == record.owner.user && closing.contains(&lease.session));
         let of_user = leases
             .iter()
             .filter(live)
@@ -148,7 +152,7 @@ impl World {
             Some("the pool has too many")
         } else if above(of_user.count(), policy.max_sessions_per_user) {
             Some("its user has too many")
-        } else if above(of_tenant.count(), tenant.or(policy.max_sessions_per_tenant)) {
+        } else if !replaces && above(of_tenant.count(), tenant.or(policy.max_sessions_per_tenant)) {
             Some("its tenant has too many")
         } else {
             None
