@@ -349,10 +349,14 @@ impl Placement {
         }
     }
 
-    /// Two proxies say that they have a session on one instance. The one that was granted later
-    /// stays; false if that is the one that is here already.
+    /// Two proxies say that they have a session on one instance. Of two that were learnt the one
+    /// that was granted later stays; what this machine has granted is later than both, whatever
+    /// terms were used before. False if the session stays that is here already.
     fn make_way(&mut self, now: Time, slot: SlotKey, held: Fence, reported: Fence) -> bool {
-        let Some(session) = self.lease(slot).and_then(|lease| lease.session) else {
+        let Some(lease) = self.lease(slot) else {
+            return false;
+        };
+        let (Some(session), learnt) = (lease.session, lease.pick.why == Why::Adopted) else {
             return false;
         };
         if self
@@ -365,7 +369,7 @@ impl Placement {
         } else {
             self.counts.overlaps += 1;
         }
-        if reported <= held {
+        if reported <= held || !learnt {
             return false;
         }
         let Some(known) = self.sessions.get(session) else {
