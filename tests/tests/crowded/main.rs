@@ -2,6 +2,9 @@
 #![cfg(test)]
 
 mod burst;
+mod crowd;
+mod store;
+mod twice;
 
 use std::time::Duration;
 
