@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 use crate::http::Admin;
-use crate::process::Program;
+use crate::process::{Memory, Program};
 use crate::wait::{Seen, wait_until};
 use crate::{Error, programs};
 
@@ -224,6 +224,14 @@ impl ControlPlane {
     /// [`Error::Ended`] when it ended by itself.
     pub fn check(&self) -> Result<(), Error> {
         self.program.check()
+    }
+
+    /// How much memory it has, and how much it had at most since it was started.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when it is not running, [`Error::Io`], [`Error::Unreadable`].
+    pub fn memory(&self) -> Result<Memory, Error> {
+        self.program.memory()
     }
 
     /// Everything it has logged.

@@ -99,6 +99,9 @@ pub enum Error {
     /// A client has no session, or no answer; the refusals among these are what many tests are about.
     #[error("the client: {0}")]
     Connect(#[from] Box<ConnectError>),
+    /// A call to the control plane has no answer.
+    #[error("a call to the control plane: {0}")]
+    Call(Box<tonic::Status>),
     /// The builder was told something that makes no world.
     #[error("no such world: {0}")]
     Impossible(String),
@@ -127,6 +130,11 @@ impl Error {
             what: what.to_string(),
             source,
         }
+    }
+
+    /// For `map_err` on gRPC calls.
+    pub(crate) fn call(status: tonic::Status) -> Self {
+        Self::Call(Box::new(status))
     }
 
     /// For `map_err` on tasks: says what was being done.

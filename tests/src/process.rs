@@ -115,6 +115,17 @@ impl Program {
         }
     }
 
+    /// Its memory while it runs (`/proc/PID/status`).
+    pub(crate) fn memory(&self) -> Result<Memory, Error> {
+        let missing = || Error::Impossible(format!("{} is not running", self.name));
+        let path = format!("/proc/{}/status", self.pid().ok_or_else(missing)?);
+        let status = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        Memory::read(&status).ok_or_else(|| Error::Unreadable {
+            what: path,
+            why: status,
+        })
+    }
+
     /// What it printed.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -130,6 +141,30 @@ impl Program {
 
     fn running(&self) -> MutexGuard<'_, Option<Child>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much of a program is in memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Now.
+    pub resident: u64,
+    /// At most, since it was started.
+    pub peak: u64,
+}
+
+impl Memory {
+    fn read(status: &str) -> Option<Self> {
+        let bytes = |field: &str| {
+            let mut lines = status.lines();
+            let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+            let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+            kibibytes.checked_mul(1024)
+        };
+        Some(Self {
+            resident: bytes("VmRSS")?,
+            peak: bytes("VmHWM")?,
+        })
     }
 }
 
@@ -220,6 +255,18 @@ mod tests {
         })
         .await
         .unwrap();
+    }
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        let status = "Name:\tit\nVmHWM:\t   2048 kB\nVmRSS:\t      3 kB\n";
+        let expected = Memory {
+            resident: 3 << 10,
+            peak: 2 << 20,
+        };
+        assert_eq!(Memory::read(status), Some(expected));
+        // As a zombie's.
+        assert_eq!(Memory::read("Name:\tit\n"), None);
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
     pub(crate) handshake_timeout: Duration,
-    /// Nothing outlives the process.
-    pub(crate) forgetful: bool,
+    /// What outlives the process, instead of the default.
+    pub(crate) store: Option<&'a Path>,
 }
 
 /// A pool whose instances have addresses.
@@ -92,7 +92,7 @@ impl Settings<'_> {
                 tick: self.tick,
                 handshake_timeout: self.handshake_timeout,
             },
-            store: self.forgetful.then_some(Store { path: ":memory:" }),
+            store: self.store.map(|path| Store { path }),
         }
     }
 
@@ -135,7 +135,7 @@ struct File<'a> {
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
     #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<Store>,
+    store: Option<Store<'a>>,
 }
 
 #[derive(Serialize)]
@@ -211,8 +211,8 @@ struct Timing {
 }
 
 #[derive(Serialize)]
-struct Store {
-    path: &'static str,
+struct Store<'a> {
+    path: &'a Path,
 }
 
 /// As the file writes durations.

@@ -24,6 +24,9 @@ pub use task::{Durability, Ended, Parts, run};
 #[derive(Clone, Debug)]
 pub struct Controller {
     events: mpsc::Sender<Event>,
+    /// Who asks for an instance waits in a line of their own: however many do, what a VM says of its live sessions, and
+    /// what the operator orders, is heard at once.
+    asks: mpsc::Sender<Event>,
     /// Has room for one word about each Acquire under way, so it cannot grow beyond them.
     cancels: mpsc::UnboundedSender<Cancel>,
     requests: Arc<AtomicU64>,
@@ -115,6 +118,7 @@ pub(crate) struct Cancel {
 #[derive(Debug)]
 pub(crate) struct Events {
     pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) asks: mpsc::Receiver<Event>,
     pub(crate) cancels: mpsc::UnboundedReceiver<Cancel>,
 }
 
@@ -122,13 +126,20 @@ impl Controller {
     /// A controller and what its task listens to.
     pub(crate) fn channel() -> (Self, Events) {
         let (sender, events) = mpsc::channel(EVENTS);
+        let (ask, asks) = mpsc::channel(EVENTS);
         let (cancel, cancels) = mpsc::unbounded_channel();
         let controller = Self {
             events: sender,
+            asks: ask,
             cancels: cancel,
             requests: Arc::default(),
         };
-        (controller, Events { events, cancels })
+        let events = Events {
+            events,
+            asks,
+            cancels,
+        };
+        (controller, events)
     }
 
     /// Asks for an instance; waits for one for as long as the pool holds requests. Who drops the
@@ -141,7 +152,7 @@ impl Controller {
         let session = acquire.session.clone();
         let (reply, answer) = oneshot::channel();
         let event = Event::Acquire(request, acquire, reply);
-        self.events.send(event).await.map_err(|_| Gone)?;
+        self.asks.send(event).await.map_err(|_| Gone)?;
         let waiting = Waiting {
             answer: Some(answer),
             cancel: Some(Cancel { request, session }),
@@ -155,7 +166,7 @@ impl Controller {
     /// # Errors
     /// [`Gone`].
     pub async fn check(&self, acquire: Acquire) -> Result<Result<(), NotPlaced>, Gone> {
-        self.ask(|reply| Event::Check(acquire, reply)).await
+        ask_in(&self.asks, |reply| Event::Check(acquire, reply)).await
     }
 
     /// Takes a VM's word.
@@ -225,10 +236,17 @@ impl Controller {
     }
 
     async fn ask<T>(&self, event: impl FnOnce(Reply<T>) -> Event) -> Result<T, Gone> {
-        let (reply, answer) = oneshot::channel();
-        self.events.send(event(reply)).await.map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
+        ask_in(&self.events, event).await
     }
+}
+
+async fn ask_in<T>(
+    line: &mpsc::Sender<Event>,
+    event: impl FnOnce(Reply<T>) -> Event,
+) -> Result<T, Gone> {
+    let (reply, answer) = oneshot::channel();
+    line.send(event(reply)).await.map_err(|_| Gone)?;
+    answer.await.map_err(|_| Gone)
 }
 
 /// Waits for the answer to an Acquire; dropped before it came, it tells the task.
@@ -260,7 +278,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A full queue makes callers wait, which is what a proxy that asks faster than it can be answered
+/// A full line makes callers wait, which is what a proxy that asks faster than it can be answered
 /// should do.
 const EVENTS: usize = 1024;
 

@@ -22,7 +22,7 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, WhenControlPlaneAway};
 use crate::controller::{self, Durability, Ended, Parts};
-use crate::placement::{Placement, Timing};
+use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
@@ -100,6 +100,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         writer,
     } = Memory::open(&config.store, clock)?;
     let complete = loaded.leases.is_some();
+    let streams = streams(&config);
     let mut fleet = config.fleet();
     let mut placement = placement(&config, clock, term);
     // What is granted from now on is durable after that.
@@ -120,6 +121,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         xds,
     })?;
     let grpc = Server::builder()
+        .max_concurrent_streams(streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
@@ -264,6 +266,21 @@ fn filter_configuration(config: &Config) -> Result<String, serde_json::Error> {
     })
 }
 
+/// How many calls a connection may have under way. A proxy may be the one behind every request that is held; with this it
+/// still has room for what is answered at once, first of all its Syncs. More wait on the proxy's side, where they cost
+/// this process nothing.
+fn streams(config: &Config) -> u32 {
+    let held = config.pools.iter().map(|pool| {
+        let queue = pool.policy.queue.max(LEARNING_QUEUE);
+        // Each instance may have an heir who waits for it.
+        queue.saturating_add(pool.instances.len())
+    });
+    let held = held.fold(0, usize::saturating_add);
+    u32::try_from(held)
+        .unwrap_or(u32::MAX)
+        .saturating_add(PASSING)
+}
+
 fn longest_hold(config: &Config) -> Duration {
     let holds = config.pools.iter().map(|pool| pool.policy.hold);
     holds.max().unwrap_or_default()
@@ -294,6 +311,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is in flight when the process is told to stop has this long.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Calls of one connection that are answered at once, at once.
+const PASSING: u32 = 256;
 
 /// Probe results that wait for the controller; more hold the probes back.
 const RESULTS: usize = 256;

@@ -36,7 +36,7 @@ pub struct WorldBuilder {
     when_away: WhenAway,
     tick: Duration,
     handshake_timeout: Duration,
-    forgetful: bool,
+    store: Option<PathBuf>,
     folder: Option<PathBuf>,
 }
 
@@ -57,7 +57,7 @@ impl Default for WorldBuilder {
             when_away: WhenAway::Wait,
             tick: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
-            forgetful: false,
+            store: None,
             folder: None,
         }
     }
@@ -172,8 +172,14 @@ impl WorldBuilder {
 
     /// Gives the control plane no store: one that is started again has to learn what is live.
     #[must_use]
-    pub fn forgetful(mut self) -> Self {
-        self.forgetful = true;
+    pub fn forgetful(self) -> Self {
+        self.store(Path::new(":memory:"))
+    }
+
+    /// Where the control plane keeps what outlives it, instead of in the world's folder.
+    #[must_use]
+    pub fn store(mut self, path: &Path) -> Self {
+        self.store = Some(path.to_owned());
         self
     }
 
@@ -303,7 +309,7 @@ impl WorldBuilder {
             pools,
             tick: self.tick,
             handshake_timeout: self.handshake_timeout,
-            forgetful: self.forgetful,
+            store: self.store.as_deref(),
         };
         let config = folder.join("berth.yaml");
         write(&config, &settings.to_yaml()?)?;

@@ -14,7 +14,6 @@ mod queue;
 mod resume;
 mod silence;
 mod vanished;
-mod vm;
 
 use std::time::Duration;
 

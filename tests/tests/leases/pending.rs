@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use berth_proto::session::v1::Grant;
+use berth_proto::session::v1::{Grant, Refusal};
+use berth_tests::vm::{Vm, listed};
 use berth_tests::{Family, Seen, World, wait_until};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::vm::{Vm, listed};
 use crate::{SOON, client, deserted, echo, lease_is, live, never_two_at_once, waiting};
 
 /// What a VM says around its Acquire, which is its message number 2.
@@ -29,12 +29,13 @@ impl Word {
     }
 
     async fn say(self, vm: &Vm, session: &str, subject: &str) {
-        match self {
+        let said = match self {
             Self::Hint => vm.hint(3, session).await,
             Self::FullWithout => vm.full(3, Vec::new()).await,
             Self::FullWith => vm.full(3, vec![listed(session, subject, None)]).await,
             Self::EarlierFull => vm.full(1, Vec::new()).await,
-        }
+        };
+        said.unwrap();
     }
 }
 
@@ -76,15 +77,15 @@ async fn by_the_numbers_of_the_messages_and_not_by_their_arrival() {
 async fn comes(world: &World, word: Word, arrival: Arrival) {
     let (case, subject) = (format!("{word:?}-{arrival:?}"), "alice");
     let session = format!("session-{case}");
-    let vm = Vm::new(world, &case).await;
+    let vm = Vm::new(world, &case).await.unwrap();
     let answer = match arrival {
         Arrival::BeforeTheAcquire => {
             word.say(&vm, &session, subject).await;
-            vm.acquire(2, &session, subject).await
+            vm.acquire(2, &session, subject).await.unwrap()
         }
         Arrival::WhileItIsHeld => said_while_held(world, word, &vm, &session, subject).await,
         Arrival::AfterTheGrant => {
-            let answer = vm.acquire(2, &session, subject).await;
+            let answer = vm.acquire(2, &session, subject).await.unwrap();
             assert!(answer.is_ok(), "{case}: {answer:?}");
             word.say(&vm, &session, subject).await;
             answer
@@ -93,13 +94,13 @@ async fn comes(world: &World, word: Word, arrival: Arrival) {
     let lease = world.berth().instance("web-1").await.unwrap().lease;
     if word.ends_the_session() {
         if !matches!(arrival, Arrival::AfterTheGrant) {
-            assert_eq!(answer.unwrap_err(), "cancelled", "{case}");
+            assert_eq!(answer.unwrap_err().reason, "cancelled", "{case}");
         }
         assert!(lease.is_none(), "{case}: {lease:?}");
     } else {
         assert!(answer.is_ok(), "{case}: {answer:?}");
         assert_eq!(lease.unwrap().session, session, "{case}");
-        vm.full(4, Vec::new()).await;
+        vm.full(4, Vec::new()).await.unwrap();
     }
     lease_is(world, "web-1", None).await;
 }
@@ -111,12 +112,13 @@ async fn said_while_held(
     vm: &Vm,
     session: &str,
     subject: &str,
-) -> Result<Grant, String> {
-    let other = Vm::new(world, &format!("other-{session}")).await;
+) -> Result<Grant, Refusal> {
+    let other = Vm::new(world, &format!("other-{session}")).await.unwrap();
     let first = format!("first-{session}");
-    let grant = other.acquire(1, &first, subject).await.unwrap();
+    let grant = other.acquire(1, &first, subject).await;
+    let grant = grant.unwrap().unwrap();
     let live = vec![listed(&first, subject, Some(&grant))];
-    other.full(2, live).await;
+    other.full(2, live).await.unwrap();
 
     let (asking, asked, asks) = (vm.clone(), session.to_owned(), subject.to_owned());
     let acquire = tokio::spawn(async move { asking.acquire(2, &asked, &asks).await });
@@ -124,12 +126,12 @@ async fn said_while_held(
     word.say(vm, session, subject).await;
     if word.ends_the_session() {
         // Answered before there is anything to give.
-        let answer = acquire.await.unwrap();
-        other.full(3, Vec::new()).await;
+        let answer = acquire.await.unwrap().unwrap();
+        other.full(3, Vec::new()).await.unwrap();
         answer
     } else {
-        other.full(3, Vec::new()).await;
-        acquire.await.unwrap()
+        other.full(3, Vec::new()).await.unwrap();
+        acquire.await.unwrap().unwrap()
     }
 }
 

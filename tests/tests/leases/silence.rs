@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use berth_tests::vm::Vm;
 use berth_tests::{Family, World};
 
 use crate::crowd::Crowd;
-use crate::vm::Vm;
 use crate::{client, deserted, echo, lease_is, live, never_two_at_once, no_instance, visits};
 
 async fn metric(world: &World, name: &str) -> f64 {
@@ -23,9 +23,12 @@ async fn a_stopped_envoys_leases_are_orphans_until_it_goes_on() {
         assert_eq!(orphan.unwrap().subject, "alice");
         // Her instance is nobody's, not even her own by another way in.
         for who in ["bob", "alice"] {
-            let other = Vm::new(&world, &format!("{who}-{round}")).await;
-            let refused = other.acquire(1, &format!("{who}-{round}"), who).await;
-            assert_eq!(refused.unwrap_err(), "no_instance", "{who}");
+            let other = Vm::new(&world, &format!("{who}-{round}")).await.unwrap();
+            let refused = other
+                .acquire(1, &format!("{who}-{round}"), who)
+                .await
+                .unwrap();
+            assert_eq!(refused.unwrap_err().reason, "no_instance", "{who}");
         }
 
         world.envoy(0).unwrap().resume().unwrap();

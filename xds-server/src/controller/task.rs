@@ -122,6 +122,7 @@ impl Task {
                     Some(event) => self.handle(event),
                     None => return Ended::Unused,
                 },
+                Some(event) = self.events.asks.recv() => self.handle(event),
                 changed = self.outbox.changed() => if let Err(WriterGone) = changed {
                     return Ended::WriterGone;
                 },

@@ -424,7 +424,8 @@ async fn a_caller_that_stops_waiting_leaves_the_queue() {
     // There is room for another.
     let mut waiting = Box::pin(controller.acquire(acquire("s-4", 4)));
     assert!(waiting.as_mut().now_or_never().is_none());
-    assert_eq!(controller.sessions().await.unwrap().len(), 2);
+    let entered = async { while controller.sessions().await.unwrap().len() != 2 {} };
+    tokio::time::timeout(PATIENCE, entered).await.unwrap();
 }
 
 #[tokio::test]
@@ -432,7 +433,7 @@ async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not(
     let (controller, mut events) = Controller::channel();
     let mut waiting = Box::pin(controller.acquire(acquire("s-1", 1)));
     assert!(waiting.as_mut().now_or_never().is_none());
-    let Some(Event::Acquire(asked, _, reply)) = events.events.recv().await else {
+    let Some(Event::Acquire(asked, _, reply)) = events.asks.recv().await else {
         panic!("no Acquire");
     };
     assert!(events.cancels.try_recv().is_err());
@@ -443,7 +444,7 @@ async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not(
 
     let mut waiting = Box::pin(controller.acquire(acquire("s-1", 1)));
     assert!(waiting.as_mut().now_or_never().is_none());
-    let Some(Event::Acquire(second, _, reply)) = events.events.recv().await else {
+    let Some(Event::Acquire(second, _, reply)) = events.asks.recv().await else {
         panic!("no Acquire");
     };
     assert_ne!(second, asked);

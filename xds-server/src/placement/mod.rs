@@ -38,6 +38,7 @@ mod tests;
 use std::collections::{HashSet, VecDeque};
 
 pub use lease::LeaseState;
+pub use queue::LEARNING_QUEUE;
 pub use types::*;
 pub use view::{Counts, Ignored, InstanceView, LeaseView, SessionView};
 

@@ -259,4 +259,4 @@ impl Placement {
 }
 
 /// While nothing is known yet, so many may wait even where nobody may otherwise.
-const LEARNING_QUEUE: usize = 1_000;
+pub const LEARNING_QUEUE: usize = 1_000;

@@ -154,13 +154,20 @@ pub enum Damage {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Another process has it.
-    #[error("the store {} is in use: another berth is running with it", .path.display())]
+    #[error(
+        "the store {} is in use: another berth is running with it; stop that one, or give this one a file of its own",
+        .path.display()
+    )]
     InUse {
         /// The store.
         path: PathBuf,
     },
     /// The system refuses to open, create, read or write it.
-    #[error("cannot use {}: {error}", .path.display())]
+    #[error(
+        "cannot use {}: {error}; the store has to be a file that berth may write to, in a folder that is there and that \
+        it may write to as well",
+        .path.display()
+    )]
     Io {
         /// The file or folder.
         path: PathBuf,

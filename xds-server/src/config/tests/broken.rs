@@ -396,6 +396,52 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &["25:9: pools[0].hold: 1m is out of range: choose from 0s to 20s"],
     ),
     (
+        "hold: 8s",
+        "hold: 9999h",
+        &[
+            "25:9: pools[0].hold: 1year 1month 20days 22h 26m 24s is out of range: choose from 0s to 20s",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "hold: 1e30s",
+        &[
+            "25:9: pools[0].hold: `1e30s` is not a duration: write a number and its unit, such as 250ms, 8s or 5m",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "hold: 99999999999999999999999999999s",
+        &[
+            "25:9: pools[0].hold: `99999999999999999999999999999s` is not a duration: write a number and its unit, such as 250ms, 8s or 5m",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "hold: -1s",
+        &[
+            "25:9: pools[0].hold: `-1s` is not a duration: write a number and its unit, such as 250ms, 8s or 5m",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "queue: -1\n  max_session_age: 0s",
+        &[
+            "25:10: pools[0].queue: -1 is out of range: choose from 0 to 10000",
+            "26:20: pools[0].max_session_age: 0s is out of range: choose from 1s to 30days",
+        ],
+    ),
+    (
+        "hold: 8s",
+        "queue: 1000000000",
+        &["25:10: pools[0].queue: 1000000000 is out of range: choose from 0 to 10000"],
+    ),
+    (
+        "hold: 8s",
+        "queue: 1000000000000000000000000000000",
+        &["25:10: pools[0].queue: is of the wrong kind: write a whole number"],
+    ),
+    (
         "handshake_timeout: 3s",
         "handshake_timeout: 12s",
         &[
