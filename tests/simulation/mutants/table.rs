@@ -336,8 +336,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "an agent that is away is there",
         "agent.rs",
-        "agent.there = silent_at > now;",
-        "agent.there = true;",
+        "self.there && !self.in_session && self.has_closed()",
+        "!self.in_session && self.has_closed()",
         "nobody would open the firewall",
     ),
     mutant(

@@ -17,10 +17,12 @@ impl Placement {
     /// happened. The same session asked for again is answered the same.
     pub fn acquire(&mut self, now: Time, request: RequestId, acquire: Acquire) {
         let vm = self.hear(now, &acquire.origin.vm);
-        let over = self
-            .vms
-            .get(vm)
-            .is_some_and(|vm| vm.is_over(&acquire.session, acquire.origin.sequence));
+        // What its VM is to close although it is no longer known here has ended by other evidence.
+        let gone = self.sessions.find(&acquire.session).is_none();
+        let over = self.vms.get(vm).is_some_and(|vm| {
+            vm.is_over(&acquire.session, acquire.origin.sequence)
+                || gone && vm.closing.contains_key(&acquire.session)
+        });
         if over {
             self.ignore(Ignored::LateAcquire);
             self.refuse(request, &acquire.session, Refusal::Cancelled);

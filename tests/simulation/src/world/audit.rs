@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::placement::{
-    Acquire, Change, Fence, Grant, InstanceName, LeaseRecord, NodeId, Owner, RequestId, SessionId,
-    Sync, Time, User, VmId,
+    Acquire, Change, EndCause, Fence, Grant, InstanceName, LeaseRecord, NodeId, Owner, RequestId,
+    SessionId, Sync, Time, User, VmId,
 };
 
 #[derive(Debug, Default)]
@@ -44,6 +44,13 @@ pub(crate) struct Audit {
     /// Sessions that the operator wanted to end.
     pub(crate) terminated: BTreeSet<SessionId>,
     latest_full: BTreeMap<VmId, u64>,
+    /// Until when what is kept for whom.
+    windows: BTreeMap<InstanceName, (Time, User)>,
+    cut_short: Vec<(InstanceName, User)>,
+    /// Who has been answered by the call that is under way.
+    pub(crate) answered_now: HashSet<User>,
+    /// Sessions whose VM has said that they are over, or has said nothing of them.
+    pub(crate) ended_told: BTreeSet<SessionId>,
     problem: Option<(&'static str, String)>,
 }
 
@@ -126,29 +133,76 @@ impl Audit {
         self.life += 1;
     }
 
-    pub(crate) fn changed(&mut self, instance: &InstanceName, change: Change) {
+    /// A lease has changed, at that time, in a pool with that window.
+    pub(crate) fn changed(
+        &mut self,
+        now: Time,
+        instance: &InstanceName,
+        change: Change,
+        window: Duration,
+    ) {
         match change {
             Change::Adopted | Change::Reserved => {
                 let leases = self.leases.get(instance);
                 let owner = leases.and_then(|leases| Some(leases.last()?.owner.clone()));
+                // Who has something again is kept nothing any more.
+                if let Some(owner) = &owner {
+                    self.windows.retain(|_, (_, user)| *user != owner.user);
+                    self.cut_short
+                        .retain(|(other, user)| other != instance && *user != owner.user);
+                }
                 let taken = owner.map(|owner| (instance.clone(), owner));
                 self.taken.extend(taken);
             }
             Change::Freed => {
                 let owner = self.taken.remove(instance);
+                if let Some((until, user)) = self.windows.remove(instance)
+                    && now < until
+                {
+                    self.cut_short.push((instance.clone(), user));
+                }
                 self.freed_now.extend(owner.map(|owner| owner.user));
+            }
+            Change::Ended {
+                cause,
+                resumable: true,
+            } if cause != EndCause::NotEstablished => {
+                let owner = self.taken.get(instance);
+                let kept = owner.map(|owner| (now.after(window), owner.user.clone()));
+                self.windows
+                    .extend(kept.map(|kept| (instance.clone(), kept)));
             }
             _ => {}
         }
     }
 
+    /// The call is over: nobody who has gone and not come back has lost what was kept for them.
+    pub(crate) fn check_windows(&mut self) {
+        let cut_short = std::mem::take(&mut self.cut_short);
+        for (instance, user) in cut_short {
+            // Who has come back while their instance cannot be had waits for another, or is refused.
+            let waits = |waiting: &Waiting| waiting.acquire.owner.user == user;
+            let here = self.waiting.values().any(waits) || self.answered_now.contains(&user);
+            if !here {
+                self.object("windows", || {
+                    format!("{instance} is kept no longer for {}", user.subject)
+                });
+            }
+        }
+        self.answered_now.clear();
+    }
+
     /// The VM of an orphan has been silent for too long; how long.
     pub(crate) fn given_up(&mut self, session: &SessionId, unheard: Duration) {
         self.given_up.insert(session.clone(), unheard);
+        // If it is still asked for it gets something else.
+        self.said.remove(session);
     }
 
     pub(crate) fn crashed(&mut self) {
         self.taken.clear();
+        self.windows.clear();
+        self.ended_told.clear();
         self.waiting.clear();
         self.requests.clear();
         self.agents_heard.clear();
@@ -165,9 +219,18 @@ impl Audit {
         }
     }
 
+    /// The session has ended by an agent's evidence: an Acquire may come that was under way.
+    pub(crate) fn over_by_evidence(&mut self, session: &SessionId) {
+        self.ended_told.insert(session.clone());
+    }
+
     pub(crate) fn asked(&mut self, now: Time, request: RequestId, acquire: &Acquire) {
         self.heard.insert(acquire.origin.vm.clone(), now);
         self.requests.insert(request, false);
+        if self.latest_full.get(&acquire.origin.vm) > Some(&acquire.origin.sequence) {
+            // Overtaken by a full Sync, which may not have listed it.
+            self.ended_told.insert(acquire.session.clone());
+        }
         self.arrivals += 1;
         let hold_until = now.after(self.longest_hold);
         let order = self.arrivals;
@@ -210,10 +273,22 @@ impl Audit {
         }
         let current = |waiting: &Waiting| waiting.request == request;
         let waiting = self.waiting.get(session).is_some_and(current);
-        waiting.then(|| self.waiting.remove(session)).flatten()
+        let waiting = waiting.then(|| self.waiting.remove(session)).flatten()?;
+        self.answered_now.insert(waiting.acquire.owner.user.clone());
+        Some(waiting)
     }
 
     pub(crate) fn heard_sync(&mut self, now: Time, sync: &Sync) {
+        let ended = sync.ended.iter().map(|end| end.session.clone());
+        self.ended_told.extend(ended);
+        if let Some(listed) = &sync.sessions {
+            let of_vm = |waiting: &&Waiting| waiting.acquire.origin.vm == sync.origin.vm;
+            let waiting = self.waiting.values().filter(of_vm);
+            let waiting = waiting.map(|waiting| waiting.acquire.session.clone());
+            let unlisted =
+                |session: &SessionId| !listed.iter().any(|reported| reported.session == *session);
+            self.ended_told.extend(waiting.filter(unlisted));
+        }
         self.heard.insert(sync.origin.vm.clone(), now);
         for reported in sync.sessions.iter().flatten() {
             if reported.grant.is_some() {

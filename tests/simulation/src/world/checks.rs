@@ -1,6 +1,8 @@
 //! The invariants, by what is true at the instances and by what the machine was told.
 
-use super::audit::Lease;
+use std::time::Duration;
+
+use super::audit::{Lease, Waiting};
 use super::network::Connect;
 use super::vm::label;
 use super::{ORPHAN_AFTER, TIMING, World};
@@ -159,13 +161,21 @@ impl World {
                 if matches!(change, Change::Adopted | Change::Reserved) {
                     self.audit_lease(now, instance);
                 }
-                self.audit.changed(instance, *change);
+                let window = self.window_of(instance);
+                self.audit.changed(now, instance, *change, window);
                 if matches!(change, Change::Adopted | Change::Orphaned) {
                     self.audit.uncounted.insert(session.clone());
                 }
             }
             Effect::Over(past) => self.audit_over(now, past),
         }
+    }
+
+    fn window_of(&self, instance: &InstanceName) -> Duration {
+        let mut instances = self.instances.iter();
+        let instance = instances.find(|known| known.spec.name == *instance);
+        let policy = instance.and_then(|instance| self.policy(&instance.spec.pool));
+        policy.map_or(Duration::ZERO, |policy| policy.resume_window)
     }
 
     fn audit_answer(
@@ -195,10 +205,45 @@ impl World {
             }
             Outcome::Refused(refusal) => {
                 self.coverage.add(label(refusal));
-                if let (Refusal::NoInstance { .. }, Some(waiting)) = (refusal, waiting) {
-                    self.audit_no_instance(now, &waiting);
+                match (refusal, waiting) {
+                    (Refusal::NoInstance { .. }, Some(waiting)) => {
+                        self.audit_no_instance(now, &waiting);
+                    }
+                    (Refusal::Cancelled, Some(waiting)) => self.audit_cancelled(now, &waiting),
+                    _ => {}
                 }
             }
+        }
+    }
+
+    /// Somebody is told that they have gone: have they?
+    fn audit_cancelled(&mut self, now: Time, waiting: &Waiting) {
+        let session = &waiting.acquire.session;
+        let silent = self.audit.unheard(now, &waiting.acquire.origin.vm) >= TIMING.silent_after;
+        if !silent && !self.audit.ended_told.contains(session) {
+            self.violate("no needless refusal", || {
+                format!("{session} is cancelled, and still asks")
+            });
+        }
+    }
+
+    /// Its firewall turns a session away: the machine must not think that it has been opened.
+    pub(crate) fn check_turned_away(&mut self, index: usize, session: &SessionId) {
+        self.coverage.add("turned away by a firewall");
+        let Some(instance) = self.instances.get(index) else {
+            return;
+        };
+        let name = instance.spec.name.clone();
+        let machine = self.plane.machine.as_ref();
+        let record = machine.and_then(|machine| machine.lease_record(&name));
+        let held = record.is_some_and(|record| {
+            record.session == *session
+                && matches!(record.state, RecordedState::Held { closing: None })
+        });
+        if held && !instance.firewall_lost && self.memory == Memory::Journal {
+            self.violate("firewall", || {
+                format!("{session} is sent to {name} before it is let through")
+            });
         }
     }
 
@@ -323,7 +368,10 @@ impl World {
                 self.audit.given_up(session, unheard.unwrap_or_default());
                 (unheard < Some(ORPHAN_AFTER)).then_some("its VM was heard of")
             }
-            _ if self.has_agent(&past.instance) => None,
+            _ if self.has_agent(&past.instance) => {
+                self.audit.over_by_evidence(session);
+                None
+            }
             _ => self.is_with_a_vm(session).then_some("its VM has it"),
         };
         if let Some(fault) = fault {

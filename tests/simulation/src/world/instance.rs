@@ -21,6 +21,8 @@ pub(crate) struct Instance {
     pub(crate) streams: BTreeMap<SessionId, Stream>,
     /// Who is let through, where there is an agent.
     pub(crate) firewall: Option<Access>,
+    /// It has once been closed with its host, without an order.
+    pub(crate) firewall_lost: bool,
     pub(crate) agent: Option<Agent>,
     pub(crate) drained: bool,
     pub(crate) quarantined: bool,
@@ -73,6 +75,7 @@ impl Instance {
             epoch: 0,
             streams: BTreeMap::new(),
             firewall: None,
+            firewall_lost: false,
             agent,
             drained: false,
             quarantined: false,
@@ -173,7 +176,7 @@ impl World {
                 });
             }
             if instance_has_agent(self, index) && !through {
-                self.coverage.add("turned away by a firewall");
+                self.check_turned_away(index, &connect.session);
             }
             return self.send_proxy(
                 place,
@@ -329,6 +332,7 @@ impl World {
         if host && let Some(agent) = instance.agent.as_mut() {
             agent.running = false;
             instance.firewall = None;
+            instance.firewall_lost = true;
             self.network.schedule(at, Event::AgentStarts(index));
         }
         self.network

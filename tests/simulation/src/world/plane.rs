@@ -338,6 +338,7 @@ impl World {
             machine.advance(now);
         }
         self.take_effects(now);
+        self.audit.check_windows();
         self.check_patience();
         self.say();
     }

@@ -288,6 +288,16 @@ impl World {
             return;
         }
         self.send_plane(place, PlaneEvent::Acquire(place, call, acquire));
+        // Or the connection breaks: the proxy asks again, and the control plane may notice late.
+        if self.random.percent(4) {
+            let at = self.now.after(self.random.millis(20..200));
+            let failed = ProxyEvent::Answered(place, call, None);
+            self.network
+                .schedule(at, Event::Proxy(place.proxy, place.process, failed));
+            let at = at.after(self.random.millis(0..1_400));
+            let broken = PlaneEvent::Broken(place, Some(call));
+            self.network.schedule(at, Event::Plane(broken));
+        }
     }
 
     fn time_out_later(&mut self, place: Place, call: CallNo, timeout: Duration) {
