@@ -349,9 +349,9 @@ impl Placement {
         }
     }
 
-    /// Two proxies say that they have a session on one instance. Of two that were learnt the one
-    /// that was granted later stays; what this machine has granted is later than both, whatever
-    /// terms were used before. False if the session stays that is here already.
+    /// Two proxies say that they have a session on one instance, and the one that was granted later
+    /// stays. What this machine has granted comes after whatever else has its term, which may have
+    /// been used before. False if the session stays that is here already.
     fn make_way(&mut self, now: Time, slot: SlotKey, held: Fence, reported: Fence) -> bool {
         let Some(lease) = self.lease(slot) else {
             return false;
@@ -369,7 +369,12 @@ impl Placement {
         } else {
             self.counts.overlaps += 1;
         }
-        if reported <= held || !learnt {
+        let later = if learnt {
+            reported > held
+        } else {
+            reported.term > held.term
+        };
+        if !later {
             return false;
         }
         let Some(known) = self.sessions.get(session) else {
