@@ -1,5 +1,6 @@
 //! Very many who ask for an instance at once, by few connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,9 +8,10 @@ use berth_proto::session::v1::acquire_response::Outcome;
 use berth_proto::session::v1::{AcquireRequest, AcquireResponse, Owner, Vm};
 use berth_tests::World;
 use h2::Reason;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{self, ResponseFuture, SendRequest};
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::Request;
@@ -18,6 +20,8 @@ pub(crate) struct Crowd {
     answers: Arc<Answers>,
     asking: JoinSet<()>,
     connections: JoinSet<()>,
+    /// Their own, so that what is waited for beside them shows how busy the control plane is, and not how busy they are.
+    runtime: Option<Runtime>,
 }
 
 /// What they were answered.
@@ -58,25 +62,27 @@ impl Crowd {
     /// So many users with a request each, divided among the connections of so many VMs.
     pub(crate) async fn gather(world: &World, name: &str, vms: usize, users: usize) -> Self {
         let answers = Arc::<Answers>::default();
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle();
         let (mut asking, mut connections) = (JoinSet::new(), JoinSet::new());
         for vm in 0..vms {
-            let socket = TcpStream::connect(world.berth().xds()).await.unwrap();
-            socket.set_nodelay(true).unwrap();
-            let (calls, connection) = h2::client::Builder::new()
-                .initial_connection_window_size(1 << 24)
-                .handshake::<_, Bytes>(socket)
-                .await
-                .unwrap();
+            let connected = handle.spawn(connect(world.berth().xds())).await;
+            let (calls, connection) = connected.unwrap();
             // Its end is no fault: the crowd hangs up.
-            connections.spawn(async move { drop(connection.await) });
+            connections.spawn_on(async move { drop(connection.await) }, handle);
             let vm = format!("{name}-{vm}");
             let asked = ask(calls, vm, users / vms, Arc::clone(&answers));
-            asking.spawn(asked);
+            asking.spawn_on(asked, handle);
         }
         Self {
             answers,
             asking,
             connections,
+            runtime: Some(runtime),
         }
     }
 
@@ -89,6 +95,24 @@ impl Crowd {
         self.asking.shutdown().await;
         self.connections.shutdown().await;
     }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn connect(
+    address: SocketAddr,
+) -> (SendRequest<Bytes>, client::Connection<TcpStream, Bytes>) {
+    let socket = TcpStream::connect(address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let mut builder = client::Builder::new();
+    builder.initial_connection_window_size(1 << 24);
+    builder.handshake(socket).await.unwrap()
 }
 
 /// Sends requests as fast as the other side lets it, and waits for every answer.

@@ -224,22 +224,17 @@ async fn a_store_on_a_read_only_disk_is_named_with_a_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_has_one_berth() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("berth.redb");
-    let world = stored(&path).await;
-    let second = World::builder()
-        .web_instances(1)
-        .envoys(0)
-        .store(&path)
-        .start()
-        .await;
-    says(
-        second.err(),
-        "another berth",
-        &[
-            "berth.redb is in use: another berth is running with it; stop that one",
-            "`store.path`",
-        ],
-    );
+    let [path, other] = ["berth.redb", "other.redb"].map(|name| folder.path().join(name));
+    let (world, second) = (stored(&path).await, stored(&other).await);
+    let config = second.folder().join("berth.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let (same, different) = (path.display().to_string(), other.display().to_string());
+    fs::write(&config, text.replace(&different, &same)).unwrap();
+    let words = [
+        "berth.redb is in use: another berth is running with it; stop that one",
+        "`store.path`",
+    ];
+    refuses(&second, "another berth", &words).await;
     world.berth().check().unwrap();
     world.berth().instances().await.unwrap();
 }
@@ -280,17 +275,12 @@ async fn stored(path: &Path) -> World {
     world.start().await.unwrap()
 }
 
+/// Started again, it ends with 1, and its last words have all of this.
 async fn refuses(world: &World, name: &str, said: &[&str]) {
-    says(world.berth().restart().await.err(), name, said);
-}
-
-/// It has ended with 1, and its last words have all of this.
-#[track_caller]
-fn says(error: Option<Error>, name: &str, said: &[&str]) {
-    let Some(Error::Ended { status, log, .. }) = error else {
-        panic!("{name}: {error:?}");
+    let ended = world.berth().restart().await;
+    let Err(Error::Ended { status, log, .. }) = ended else {
+        panic!("{name}: {ended:?}");
     };
-    eprintln!("{name}: {}", log.lines().last().unwrap());
     assert_eq!(status.code(), Some(1), "{name}");
     for words in said {
         assert!(log.contains(words), "{name}: {words}: {log}");

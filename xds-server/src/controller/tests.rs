@@ -454,4 +454,20 @@ async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not(
     assert!(events.cancels.try_recv().is_err());
 }
 
+#[test]
+fn however_many_ask_a_vm_is_heard() {
+    let (controller, mut events) = Controller::channel();
+    let asking = (0..3_000).map(|number| {
+        let session = format!("s-{number}");
+        let mut waiting = Box::pin(controller.acquire(acquire(&session, number)));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        waiting
+    });
+    let _asking: Vec<_> = asking.collect();
+    let mut sync = Box::pin(controller.sync(empty_sync(1)));
+    assert!(sync.as_mut().now_or_never().is_none());
+    let heard = events.events.try_recv();
+    assert!(matches!(heard, Ok(Event::Sync(..))), "{heard:?}");
+}
+
 const PATIENCE: Duration = Duration::from_secs(30);
