@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::placement::{
-    Acquire, Change, EndCause, Fence, Grant, InstanceName, LeaseRecord, NodeId, Owner, RequestId,
-    SessionId, Sync, Time, User, VmId,
+    Acquire, Change, EndCause, Fence, Grant, InstanceName, LeaseRecord, NodeId, Owner,
+    RecordedState, RequestId, SessionId, Sync, Time, User, VmId,
 };
 
 #[derive(Debug, Default)]
@@ -126,6 +126,15 @@ impl Audit {
                     },
                 }),
             }
+        }
+    }
+
+    /// What is kept for somebody is kept on, by the rules of now.
+    pub(crate) fn window_restored(&mut self, now: Time, record: &LeaseRecord, window: Duration) {
+        if let RecordedState::Resumable { until } = record.state {
+            let until = until.min(now.after(window));
+            let kept = (until, record.owner.user.clone());
+            self.windows.insert(record.instance.clone(), kept);
         }
     }
 

@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    fn window_of(&self, instance: &InstanceName) -> Duration {
+    pub(crate) fn window_of(&self, instance: &InstanceName) -> Duration {
         let mut instances = self.instances.iter();
         let instance = instances.find(|known| known.spec.name == *instance);
         let policy = instance.and_then(|instance| self.policy(&instance.spec.pool));

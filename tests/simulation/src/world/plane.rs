@@ -142,6 +142,10 @@ impl World {
                 self.coverage.add("restored leases");
             }
             self.audit.restored(&leases, now);
+            for lease in &leases {
+                let window = self.window_of(&lease.instance);
+                self.audit.window_restored(now, lease, window);
+            }
             machine.restore(now, leases);
         } else {
             self.audit.started_empty();

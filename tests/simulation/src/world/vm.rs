@@ -415,7 +415,7 @@ impl Vm {
     }
 }
 
-/// Whether a refusal leaves nothing behind.
+/// A refusal in the report.
 pub(crate) fn label(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Cancelled => "refused: cancelled",
