@@ -17,16 +17,16 @@ impl Placement {
     /// happened. The same session asked for again is answered the same.
     pub fn acquire(&mut self, now: Time, request: RequestId, acquire: Acquire) {
         let vm = self.hear(now, &acquire.origin.vm);
+        let known = self.sessions.find(&acquire.session);
         // What its VM is to close although it is no longer known here has ended by other evidence.
-        let gone = self.sessions.find(&acquire.session).is_none();
         let over = self.vms.get(vm).is_some_and(|vm| {
             vm.is_over(&acquire.session, acquire.origin.sequence)
-                || gone && vm.closing.contains_key(&acquire.session)
+                || known.is_none() && vm.closing.contains_key(&acquire.session)
         });
         if over {
             self.ignore(Ignored::LateAcquire);
             self.refuse(request, &acquire.session, Refusal::Cancelled);
-        } else if let Some(known) = self.sessions.find(&acquire.session) {
+        } else if let Some(known) = known {
             self.acquire_again(request, known, &acquire);
         } else if let Some(pool) = self.pools.find(&acquire.pool) {
             let user = self.users.find_or_insert_default(&acquire.owner.user);
