@@ -64,6 +64,10 @@ fn simulate(arguments: &Arguments) -> ExitCode {
         let schedule = Schedule::generate(seed);
         let ran = run(&schedule, false);
         coverage.merge(&ran.coverage);
+        let done = seed - arguments.first + 1;
+        if done.is_multiple_of(PROGRESS) {
+            eprintln!("{done} of {} schedules", arguments.seeds);
+        }
         if let Some(violation) = ran.violation {
             println!("seed {seed}: {violation}");
             if arguments.no_shrink {
@@ -98,8 +102,12 @@ fn simulate(arguments: &Arguments) -> ExitCode {
         println!("never happened: {}", missing.join(", "));
         return ExitCode::FAILURE;
     }
+    println!("{} schedules, and none breaks a rule", arguments.seeds);
     ExitCode::SUCCESS
 }
+
+/// Half a minute's worth, more or less.
+const PROGRESS: u64 = 20_000;
 
 /// In so many schedules everything is expected to happen.
 const ENOUGH: u64 = 20_000;
