@@ -94,7 +94,7 @@ async fn a_full_disk_refuses_and_loses_nothing() {
     assert_eq!(overlaps.unwrap(), 0.0);
 }
 
-/// There is some room in the store's file itself: sessions come and go until one of them cannot be written down.
+/// There may be some room in the store's file itself: sessions come and go until one of them cannot be written down.
 async fn use_up_the_file(world: &World) {
     let vm = Vm::new(world, "busy").await.unwrap();
     // Fills the history quickly.
@@ -112,7 +112,7 @@ async fn use_up_the_file(world: &World) {
             }
             Err(refusal) => {
                 assert_eq!(refusal.reason, "control_plane_away", "{refusal:?}");
-                assert!(number > 0 && refusal.retry_after_seconds >= 1);
+                assert!(refusal.retry_after_seconds >= 1);
                 return;
             }
         }
