@@ -98,15 +98,15 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a grant is not committed",
         "grant.rs",
-        "        self.place(now, slot, lease);\n        self.commit(slot);\n",
+        "        self.commit(slot);\n        self.place(now, slot, lease);\n",
         "        self.place(now, slot, lease);\n",
         "a restart would give the instance away",
     ),
     mutant(
         "a grant is answered before its commit",
         "grant.rs",
-        "        self.commit(slot);\n        self.counts.granted += 1;\n        self.note(slot, Change::Reserved);\n        if !watched {\n            self.answer_grant(waiting.request, slot);\n        }\n",
-        "        if !watched {\n            self.answer_grant(waiting.request, slot);\n        }\n        self.commit(slot);\n        self.counts.granted += 1;\n        self.note(slot, Change::Reserved);\n",
+        "        self.commit(slot);\n        self.place(now, slot, lease);\n        self.counts.granted += 1;\n        self.note(slot, Change::Reserved);\n        if !watched {\n            self.answer_grant(waiting.request, slot);\n        }\n",
+        "        self.place(now, slot, lease);\n        self.counts.granted += 1;\n        self.note(slot, Change::Reserved);\n        if !watched {\n            self.answer_grant(waiting.request, slot);\n        }\n        self.commit(slot);\n",
         "a crash in between would give the instance away",
     ),
     mutant(

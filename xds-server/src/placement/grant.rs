@@ -61,8 +61,9 @@ impl Placement {
             opening: watched.then_some(waiting.request),
             window_until,
         };
-        self.place(now, slot, lease);
+        // Before the agent is told as well.
         self.commit(slot);
+        self.place(now, slot, lease);
         self.counts.granted += 1;
         self.note(slot, Change::Reserved);
         if !watched {

@@ -83,6 +83,20 @@ fn a_grant_waits_for_the_firewall() {
 }
 
 #[test]
+fn a_firewall_is_opened_for_what_is_written_down() {
+    let mut a = Agented::new();
+    while a.m.placement.poll_effect().is_some() {}
+    let acquire = asked(a.m.origin("vm"), "s1", owner("alice", None));
+    a.m.placement.acquire(a.m.now, RequestId(1), acquire);
+    assert!(matches!(
+        a.m.placement.poll_effect(),
+        Some(Effect::Commit(_))
+    ));
+    let opens = a.m.placement.poll_effect();
+    assert!(matches!(opens, Some(Effect::Agent { order, .. }) if order.open.is_some()));
+}
+
+#[test]
 fn a_firewall_that_does_not_open_refuses() {
     let mut a = Agented::new();
     a.m.acquire("s1", owner("alice", None));
