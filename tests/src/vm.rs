@@ -142,6 +142,7 @@ pub fn listed(session: &str, subject: &str, grant: Option<&Grant>) -> Session {
             .map(|grant| grant.instance.clone())
             .unwrap_or_default(),
         established: grant.is_some(),
+        ..Session::default()
     }
 }
 

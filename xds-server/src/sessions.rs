@@ -40,7 +40,7 @@ impl Sessions for SessionService {
         let acquire = acquire(request)?;
         let outcome = if check_only {
             let available = self.controller.check(acquire).await?;
-            available.map(|()| Outcome::Available(proto::Available {}))
+            available.map(|()| Outcome::Available(proto::Available::default()))
         } else {
             let placed = self.controller.acquire(acquire).await?;
             placed.map(|placed| Outcome::Grant(grant(placed)))
@@ -48,6 +48,7 @@ impl Sessions for SessionService {
         let outcome = outcome.unwrap_or_else(|refusal| Outcome::Refusal(refused(refusal)));
         Ok(Response::new(proto::AcquireResponse {
             outcome: Some(outcome),
+            ..proto::AcquireResponse::default()
         }))
     }
 
@@ -65,7 +66,10 @@ impl Sessions for SessionService {
                 reason: close.reason.label().to_owned(),
             })
             .collect();
-        Ok(Response::new(proto::SyncResponse { close }))
+        Ok(Response::new(proto::SyncResponse {
+            close,
+            ..proto::SyncResponse::default()
+        }))
     }
 }
 
@@ -121,6 +125,7 @@ fn grant(placed: Placed) -> proto::Grant {
         instance: placed.grant.instance.to_string(),
         cluster: placed.cluster.to_string(),
         endpoint: placed.endpoint.to_string(),
+        ..proto::Grant::default()
     }
 }
 
@@ -172,7 +177,9 @@ fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
                 proto::EndCause::Unspecified => EndCause::Unlisted,
                 proto::EndCause::Client => EndCause::Client,
                 proto::EndCause::Instance => EndCause::Instance,
-                proto::EndCause::Berth => EndCause::Berth,
+                proto::EndCause::Berth
+                | proto::EndCause::TokenExpired
+                | proto::EndCause::MaxAge => EndCause::Berth,
                 proto::EndCause::NotEstablished => EndCause::NotEstablished,
             };
             Ok(ReportedEnd {

@@ -91,6 +91,7 @@ fn grant(sequence: u64) -> Outcome {
         instance: "i1".to_owned(),
         cluster: "web-0".to_owned(),
         endpoint: "10.0.0.5:49100".to_owned(),
+        ..proto::Grant::default()
     })
 }
 
@@ -180,6 +181,7 @@ impl Proxy {
         let token = self.last_call("Acquire").token;
         let response = proto::AcquireResponse {
             outcome: Some(outcome),
+            ..proto::AcquireResponse::default()
         };
         self.answer(token, 0, response.encode_to_vec());
     }
@@ -192,6 +194,7 @@ impl Proxy {
         });
         let response = proto::SyncResponse {
             close: close.collect(),
+            ..proto::SyncResponse::default()
         };
         self.answer(token, 0, response.encode_to_vec());
     }

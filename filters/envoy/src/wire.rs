@@ -24,6 +24,7 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
         check_only: acquire.check_only,
         priority: session.priority.into(),
         labels: session.labels.iter().cloned().collect(),
+        ..proto::AcquireRequest::default()
     }
     .encode_to_vec()
 }
@@ -118,6 +119,7 @@ fn session(standing: &Standing<'_>) -> proto::Session {
             .map(|lease| lease.instance.clone())
             .unwrap_or_default(),
         established: standing.established,
+        ..proto::Session::default()
     }
 }
 

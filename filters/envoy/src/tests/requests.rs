@@ -119,7 +119,7 @@ fn an_admitted_request_waits_for_its_placement() {
         client_address: "192.0.2.7".to_owned(),
         check_only: false,
         priority: 0,
-        labels: BTreeMap::new(),
+        ..proto::AcquireRequest::default()
     };
     assert_eq!(acquire, expected);
     let tags = [
@@ -224,7 +224,11 @@ fn an_answer_that_is_no_grant_is_a_refusal() {
         proxy.request(STREAM, "berth", authorized("/sign_in"));
         let token = proxy.last_call("Acquire").token;
         let case = format!("{outcome:?}");
-        let response = proto::AcquireResponse { outcome }.encode_to_vec();
+        let response = proto::AcquireResponse {
+            outcome,
+            ..proto::AcquireResponse::default()
+        }
+        .encode_to_vec();
         proxy.answer(token, 0, response);
         assert_eq!(refusal(&proxy.reply(STREAM)), expected, "{case}");
         assert!(!proxy.stream(STREAM).resumed);
@@ -242,7 +246,7 @@ fn a_check_is_answered_in_json() {
         reason: "no_instance".to_owned(),
         retry_after_seconds: 2,
     });
-    let available = Outcome::Available(proto::Available {});
+    let available = Outcome::Available(proto::Available::default());
     for (outcome, status, verdict) in [(available, 200, "admitted"), (no_instance, 503, "refused")]
     {
         let mut proxy = Proxy::start();

@@ -70,13 +70,15 @@ impl Sessions for Answer {
             instance: "fixed".to_owned(),
             cluster: self.cluster.clone(),
             endpoint: self.endpoint.clone(),
+            ..Grant::default()
         };
         Ok(Response::new(AcquireResponse {
             outcome: Some(Outcome::Grant(grant)),
+            ..AcquireResponse::default()
         }))
     }
 
     async fn sync(&self, _request: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
-        Ok(Response::new(SyncResponse { close: Vec::new() }))
+        Ok(Response::new(SyncResponse::default()))
     }
 }
