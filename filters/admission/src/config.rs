@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -103,9 +102,9 @@ pub struct IssuerConfig {
     /// The users it may speak for. Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<Matcher>,
-    /// What its tokens have to say: by claim.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub required_claims: BTreeMap<String, Matcher>,
+    /// What its tokens have to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_claims: Vec<ClaimConfig>,
     /// From `iat`, which has to be there then, to `exp`, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lifetime_seconds: Option<u64>,
@@ -260,9 +259,19 @@ pub struct AllowConfig {
     /// Their tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Matcher>,
-    /// What their token says, by claim. Of an array, one element.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub claims: BTreeMap<String, Matcher>,
+    /// What their token says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimConfig>,
+}
+
+/// What a claim, or one element of it if it is an array, has to be.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimConfig {
+    /// Which.
+    pub claim: String,
+    /// As text: a number in digits, a truth value as `true` or `false`.
+    pub matches: Matcher,
 }
 
 /// For each family the pool of clients that name none.

@@ -34,7 +34,7 @@ mod verdict;
 
 pub use admit::{admit, explain};
 pub use config::{
-    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, CertificateName,
+    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, CertificateName, ClaimConfig,
     ClientCertificateConfig, DefaultPools, Family, HeaderCarrierConfig, IssuerConfig, LabelConfig,
     PolicyConfig, PoolConfig, PoolSource, Tag, TagHeaderConfig, TagsConfig, TokenCacheConfig,
     UnknownFamily,

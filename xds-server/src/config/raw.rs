@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use berth_admission::{
-    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, ClientCertificateConfig, LabelConfig,
-    Matcher, PoolSource, TagsConfig,
+    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, ClaimConfig, ClientCertificateConfig,
+    LabelConfig, Matcher, PoolSource, TagsConfig,
 };
 use serde::Deserialize;
 
@@ -101,7 +101,7 @@ pub(super) struct RawIssuer {
     #[serde(default)]
     pub(super) subjects: Vec<Matcher>,
     #[serde(default)]
-    pub(super) required_claims: BTreeMap<String, Matcher>,
+    pub(super) required_claims: Vec<ClaimConfig>,
     pub(super) max_lifetime: Option<String>,
     #[serde(default)]
     pub(super) close_when_expired: bool,
