@@ -62,10 +62,11 @@ impl<'a> Token<'a> {
             .filter(|key| self.may_be_signed_with(key))
             .take(MAX_KEYS_TRIED)
         {
-            match verifier.verify(self.algorithm, &key.public, self.signed, &self.signature) {
+            match verifier.verify(self.algorithm, &key.material, self.signed, &self.signature) {
                 Ok(true) => return Ok(Claims(self.claims)),
                 Ok(false) | Err(VerifyError::KeyRefused) => outcome = Err(Reason::BadSignature),
                 // No fault of the token's: to call it bad would send its user for a new one.
+                Err(VerifyError::NotHere) => return Err(Reason::UnsupportedAlgorithm),
                 Err(VerifyError::Unavailable) => return Err(Reason::Internal),
             }
         }
@@ -74,7 +75,7 @@ impl<'a> Token<'a> {
 
     /// A token that names a key means that key; one that names none may mean any.
     fn may_be_signed_with(&self, key: &Key) -> bool {
-        key.algorithm == self.algorithm && (self.key_id.is_none() || self.key_id == key.id)
+        key.may_check(self.algorithm) && (self.key_id.is_none() || self.key_id == key.id)
     }
 }
 

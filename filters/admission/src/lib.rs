@@ -12,6 +12,8 @@ mod json;
 mod jwk;
 mod jwt;
 mod label;
+#[cfg(feature = "native")]
+mod native;
 mod path;
 mod policy;
 mod reason;
@@ -26,11 +28,15 @@ pub use admit::admit;
 pub use config::{
     DefaultPools, Family, IssuerConfig, LabelConfig, PolicyConfig, PoolConfig, UnknownFamily,
 };
-pub use jwk::KeyProblem;
+pub use jwk::{KeyProblem, is_secret};
+#[cfg(feature = "native")]
+pub use native::NativeVerifier;
 pub use policy::{Policy, PolicyError, PolicyProblem};
 pub use reason::Reason;
 pub use request::{Request, UnixSeconds};
-pub use signature::{Algorithm, PublicKey, VerifyError, VerifySignature, ecdsa_signature_to_der};
+pub use signature::{
+    Algorithm, KeyMaterial, PublicKey, Secret, VerifyError, VerifySignature, ecdsa_signature_to_der,
+};
 pub use verdict::{Admission, Kind, Owner, UpstreamEdits, Verdict, admitted_body, refusal_body};
 
 /// Compiles the README's example.
