@@ -4,6 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::jwk::is_secret;
 use crate::matcher::Matcher;
 
 /// What admission decides by, as it is written down: the `admission` member of the filter's
@@ -74,7 +75,7 @@ impl PolicyConfig {
         let mut public = self.clone();
         for issuer in &mut public.issuers {
             if let Some(keys) = issuer.jwks.get_mut("keys").and_then(Value::as_array_mut) {
-                keys.retain(|key| key.get("kty").and_then(Value::as_str) != Some("oct"));
+                keys.retain(|key| !is_secret(key));
             }
         }
         public

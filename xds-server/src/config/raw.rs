@@ -47,6 +47,7 @@ pub(super) struct RawListener {
 pub(super) struct RawTls {
     pub(super) certificate_chain: PathBuf,
     pub(super) private_key: PathBuf,
+    pub(super) client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
