@@ -25,7 +25,7 @@ impl Policy {
     /// Checks a configuration and makes it ready to decide by.
     ///
     /// A key that cannot be used is ignored, as RFC 7517 §5 has it, and listed by
-    /// [`ignored_keys`](Self::ignored_keys); an issuer left without any key is an error.
+    /// [`ignored_keys`](Self::ignored_keys); an issuer whose keys are all like that is an error.
     ///
     /// # Errors
     /// The first field that makes no sense.
@@ -125,7 +125,7 @@ pub(crate) struct Issuer {
     /// Empty: any audience.
     pub(crate) audiences: Vec<String>,
     pub(crate) clock_skew_seconds: u64,
-    /// Never empty.
+    /// None while they are not known.
     pub(crate) keys: Vec<Key>,
 }
 
@@ -358,7 +358,8 @@ fn compile_keys(
             }
         }
     }
-    if keys.is_empty() {
+    // Of an issuer without any key nothing is known yet; one with none but broken ones is a mistake.
+    if keys.is_empty() && !jwks.is_empty() {
         // A broken key tells more about what was meant than one of a type that is not for us.
         let foreign =
             |error: &PolicyError| error.problem == PolicyProblem::Key(KeyProblem::KeyType);
@@ -366,9 +367,10 @@ fn compile_keys(
             .iter()
             .position(|error| !foreign(error))
             .unwrap_or_default();
-        let error = ignored.into_iter().nth(telling);
-        return Err(error
-            .unwrap_or_else(|| PolicyError::new(format!("{field}.keys"), PolicyProblem::Empty)));
+        if let Some(error) = ignored.into_iter().nth(telling) {
+            return Err(error);
+        }
+        return Ok(keys);
     }
     ignored_keys.append(&mut ignored);
     Ok(keys)

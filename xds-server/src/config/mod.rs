@@ -16,6 +16,7 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
+    keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
 };
@@ -23,6 +24,7 @@ use crate::{
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
 pub use name::NameError;
+pub(crate) use check::blank_policy;
 pub(crate) use name::zone;
 
 mod check;
@@ -48,6 +50,8 @@ pub struct Config {
     /// The proxy-wasm module.
     pub filter: Filter,
     admission: PolicyConfig,
+    /// Where the keys of admission's issuers come from, in the order of the file.
+    pub key_sources: Vec<KeySource>,
     /// In the order of the file; at least one.
     pub pools: Vec<Pool>,
     /// Times that hold for every pool.
@@ -205,7 +209,7 @@ impl Config {
             .unwrap_or_default()
     }
 
-    /// What admission decides by; known to compile.
+    /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.
     pub fn admission_policy(&self) -> PolicyConfig {
         self.admission.clone()
     }

@@ -1,16 +1,13 @@
-use std::{path::PathBuf, time::Duration};
-
 use berth_admission::{
-    DefaultPools, Family, IssuerConfig, LabelConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
+    DefaultPools, Family, LabelConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
 };
-use serde_json::Value;
-
-use super::{Check, DurationRule, Unique};
+use super::Check;
 use crate::config::{
     error::Fault,
     field::FieldPath,
-    raw::{RawAdmission, RawDefaultPools, RawIssuer, RawLabel, RawPool},
+    raw::{RawAdmission, RawDefaultPools, RawLabel, RawPool},
 };
+use crate::keys::KeySource;
 
 impl Check<'_> {
     pub(super) fn admission(
@@ -18,8 +15,8 @@ impl Check<'_> {
         raw: RawAdmission,
         field: &FieldPath,
         pools: &[RawPool],
-    ) -> PolicyConfig {
-        let issuers = self.issuers(raw.issuers, &field.key("issuers"));
+    ) -> (PolicyConfig, Vec<KeySource>) {
+        let (issuers, key_sources) = self.issuers(raw.issuers, &field.key("issuers"));
         let RawDefaultPools { native, web } = raw.default_pools.unwrap_or_default();
         let defaults = field.key("default_pools");
         self.default_pool(native.as_deref(), Family::Native, &defaults, pools);
@@ -57,63 +54,7 @@ impl Check<'_> {
                 break;
             }
         }
-        config
-    }
-
-    fn issuers(&mut self, raw: Vec<RawIssuer>, field: &FieldPath) -> Vec<IssuerConfig> {
-        if raw.is_empty() {
-            let remedy = "without an issuer nobody can be admitted; `berth token --new-key ES256` makes a key set for trials";
-            self.fault(field.clone(), Fault::Empty { remedy });
-        }
-        let mut names = Unique::new("give an issuer one entry, with all its keys in one file");
-        let mut issuers = Vec::with_capacity(raw.len());
-        for (index, raw) in raw.into_iter().enumerate() {
-            let field = field.index(index);
-            names.claim(self, &raw.issuer, &field.key("issuer"));
-            let jwks = self.jwks(&raw, &field.key("jwks_file"));
-            let skew = self.clock_skew(raw.clock_skew.as_deref(), &field.key("clock_skew"));
-            let (Some(jwks), Some(clock_skew_seconds)) = (jwks, skew) else {
-                continue;
-            };
-            let path = self.absolute(&raw.jwks_file);
-            let issuer = IssuerConfig {
-                issuer: raw.issuer,
-                audiences: raw.audiences,
-                jwks,
-                clock_skew_seconds,
-            };
-            let alone = PolicyConfig {
-                issuers: vec![issuer.clone()],
-                ..blank_policy()
-            };
-            if let Err(error) = Policy::compile(alone) {
-                self.issuer_fault(error, &field, path);
-            }
-            issuers.push(issuer);
-        }
-        issuers
-    }
-
-    fn jwks(&mut self, raw: &RawIssuer, field: &FieldPath) -> Option<Value> {
-        let content = self.file(&raw.jwks_file, field)?;
-        let path = self.absolute(&raw.jwks_file);
-        match serde_json::from_slice(&content) {
-            Ok(jwks) => match secret_key(&jwks) {
-                None => return Some(jwks),
-                Some(index) => self.fault(field.clone(), Fault::SecretKey { path, index }),
-            },
-            Err(error) => self.fault(field.clone(), Fault::Json { path, error }),
-        }
-        None
-    }
-
-    fn clock_skew(&mut self, text: Option<&str>, field: &FieldPath) -> Option<u64> {
-        let skew = self.duration(text, field, &CLOCK_SKEW)?;
-        if skew.subsec_nanos() != 0 {
-            self.fault(field.clone(), Fault::NotWholeSeconds(skew));
-            return None;
-        }
-        Some(skew.as_secs())
+        (config, key_sources)
     }
 
     fn default_pool(
@@ -137,28 +78,10 @@ impl Check<'_> {
         };
         self.fault(field.key(family.as_str()), fault);
     }
-
-    /// Says what the policy's own check found wrong with an issuer, in the words of the file: there
-    /// a key set is a file of its own, and a path into it ends at the field that names the file.
-    fn issuer_fault(&mut self, error: PolicyError, issuer: &FieldPath, jwks_file: PathBuf) {
-        let PolicyError { field, problem } = error;
-        let below = field.strip_prefix("issuers[0].").unwrap_or(&field);
-        if below.starts_with("jwks") {
-            let fault = Fault::Jwks {
-                path: jwks_file,
-                member: below.to_owned(),
-                problem,
-            };
-            self.fault(issuer.key("jwks_file"), fault);
-        } else {
-            let Ok(below) = below.parse();
-            self.fault(issuer.join(&below), Fault::Policy(problem));
-        }
-    }
 }
 
 /// A policy without issuers and otherwise without faults.
-fn blank_policy() -> PolicyConfig {
+pub(crate) fn blank_policy() -> PolicyConfig {
     PolicyConfig {
         issuers: Vec::new(),
         query_parameter: DEFAULT_QUERY_PARAMETER.to_owned(),
@@ -187,16 +110,6 @@ fn label(raw: RawLabel) -> LabelConfig {
     }
 }
 
-/// The first key of a set that holds more than a public key: `d` is the private half of every
-/// asymmetric type (RFC 7518, section 6; RFC 8037, section 2), and a key of type `oct` is nothing
-/// but secret. Admission ignores some of them, but every Envoy is sent the whole set.
-fn secret_key(jwks: &Value) -> Option<usize> {
-    let keys = jwks.get("keys")?.as_array()?;
-    keys.iter().position(|key| {
-        key.get("d").is_some() || key.get("kty").and_then(Value::as_str) == Some("oct")
-    })
-}
-
 fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
     Some(PoolConfig {
         name: pool.name.clone(),
@@ -205,9 +118,3 @@ fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
 }
 
 const DEFAULT_QUERY_PARAMETER: &str = "token";
-
-const CLOCK_SKEW: DurationRule = DurationRule {
-    default: Duration::from_secs(60),
-    least: Duration::ZERO,
-    most: Duration::from_secs(3600),
-};
