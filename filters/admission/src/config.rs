@@ -68,6 +68,15 @@ pub struct PolicyConfig {
 }
 
 impl PolicyConfig {
+    /// A policy of one issuer and one pool, to check the issuer with.
+    pub fn of_issuer(issuer: IssuerConfig) -> Self {
+        Self {
+            issuers: vec![issuer],
+            pools: vec![PoolConfig::open("any".to_owned(), Family::Web)],
+            ..Self::default()
+        }
+    }
+
     /// The same, as it may be given to proxies: without the keys that are nothing but secret (`oct`, RFC 7518 §6.4). The
     /// tokens signed with those are [undecided](crate::Decision::Undecided) there.
     #[must_use]
@@ -112,6 +121,23 @@ pub struct IssuerConfig {
     /// Whether a session ends when its token does, rather than only be admitted by it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub close_when_expired: bool,
+}
+
+impl IssuerConfig {
+    /// An issuer with these keys, of which nothing more is asked.
+    pub const fn new(issuer: String, jwks: Value) -> Self {
+        Self {
+            issuer,
+            audiences: Vec::new(),
+            jwks,
+            clock_skew_seconds: default_clock_skew_seconds(),
+            types: Vec::new(),
+            subjects: Vec::new(),
+            required_claims: Vec::new(),
+            max_lifetime_seconds: None,
+            close_when_expired: false,
+        }
+    }
 }
 
 /// A key that stands for a user by itself. It comes by the same carriers as tokens, and is told apart by not having a

@@ -53,7 +53,7 @@ impl Policy {
     /// Checks a configuration and makes it ready to decide by.
     ///
     /// A key that cannot be used is ignored, as RFC 7517 §5 has it, and listed by
-    /// [`ignored_keys`](Self::ignored_keys).
+    /// [`ignored_keys`](Self::ignored_keys); an issuer whose keys are all like that is an error.
     ///
     /// # Errors
     /// The first field that makes no sense.

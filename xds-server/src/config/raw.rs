@@ -95,7 +95,15 @@ pub(super) struct RawIssuer {
     pub(super) issuer: String,
     #[serde(default)]
     pub(super) audiences: Vec<String>,
-    pub(super) jwks_file: PathBuf,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) jwks_url: Option<String>,
+    #[serde(default)]
+    pub(super) discovery: bool,
+    pub(super) refresh: Option<String>,
+    pub(super) min_refetch: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) allow_plaintext: bool,
     pub(super) clock_skew: Option<String>,
     #[serde(default)]
     pub(super) types: Vec<String>,

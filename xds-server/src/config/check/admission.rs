@@ -1,16 +1,14 @@
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use berth_admission::{
-    DefaultPools, Family, IssuerConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
-    TokenCacheConfig,
-};
-use serde_json::Value;
-
-use super::{Check, DurationRule, Unique};
+use super::{Check, DurationRule};
 use crate::config::{
     error::Fault,
     field::FieldPath,
-    raw::{RawAdmission, RawDefaultPools, RawIssuer, RawPool, RawTokenCache},
+    raw::{RawAdmission, RawDefaultPools, RawPool, RawTokenCache},
+};
+use crate::keys::KeySource;
+use berth_admission::{
+    DefaultPools, Family, Policy, PolicyConfig, PolicyError, PoolConfig, TokenCacheConfig,
 };
 
 impl Check<'_> {
@@ -19,9 +17,10 @@ impl Check<'_> {
         raw: RawAdmission,
         field: &FieldPath,
         pools: &[RawPool],
-    ) -> PolicyConfig {
+    ) -> (PolicyConfig, Vec<KeySource>) {
         let somebody_else = !raw.api_keys.is_empty() || !raw.client_certificates.is_empty();
         let issuers = self.issuers(raw.issuers, &field.key("issuers"), somebody_else);
+        let (issuers, key_sources) = issuers;
         let RawDefaultPools { native, web } = raw.default_pools.unwrap_or_default();
         let defaults = field.key("default_pools");
         self.default_pool(native.as_deref(), Family::Native, &defaults, pools);
@@ -44,7 +43,7 @@ impl Check<'_> {
             token_cache: self.token_cache(raw.token_cache, &field.key("token_cache")),
         };
         self.parts(&config, field, pools);
-        config
+        (config, key_sources)
     }
 
     /// The policy's own check stops at the first fault, so it is asked about one part at a time, the others left out.
@@ -107,71 +106,7 @@ impl Check<'_> {
         }
     }
 
-    fn issuers(
-        &mut self,
-        raw: Vec<RawIssuer>,
-        field: &FieldPath,
-        somebody_else: bool,
-    ) -> Vec<IssuerConfig> {
-        if raw.is_empty() && !somebody_else {
-            let remedy = "without an issuer nobody can be admitted; `berth token --new-key ES256` makes a key set for trials";
-            self.fault(field.clone(), Fault::Empty { remedy });
-        }
-        let mut names = Unique::new("give an issuer one entry, with all its keys in one file");
-        let mut issuers = Vec::with_capacity(raw.len());
-        for (index, raw) in raw.into_iter().enumerate() {
-            let field = field.index(index);
-            names.claim(self, &raw.issuer, &field.key("issuer"));
-            let jwks = self.jwks(&raw, &field.key("jwks_file"));
-            let skew = raw.clock_skew.as_deref();
-            let skew = self.whole_seconds(skew, &field.key("clock_skew"), &CLOCK_SKEW);
-            let lifetime = raw.max_lifetime.as_deref();
-            let max_lifetime = lifetime.map(|lifetime| {
-                let field = field.key("max_lifetime");
-                self.whole_seconds(Some(lifetime), &field, &MAX_LIFETIME)
-            });
-            let (Some(jwks), Some(clock_skew_seconds)) = (jwks, skew) else {
-                continue;
-            };
-            let path = self.absolute(&raw.jwks_file);
-            let issuer = IssuerConfig {
-                issuer: raw.issuer,
-                audiences: raw.audiences,
-                jwks,
-                clock_skew_seconds,
-                types: raw.types,
-                subjects: raw.subjects,
-                required_claims: raw.required_claims,
-                max_lifetime_seconds: max_lifetime.flatten(),
-                close_when_expired: raw.close_when_expired,
-            };
-            let alone = PolicyConfig {
-                issuers: vec![issuer.clone()],
-                pools: vec![PoolConfig::open("any".to_owned(), Family::Web)],
-                ..PolicyConfig::default()
-            };
-            if let Err(error) = Policy::compile(alone) {
-                self.issuer_fault(error, &field, path);
-            }
-            issuers.push(issuer);
-        }
-        issuers
-    }
-
-    fn jwks(&mut self, raw: &RawIssuer, field: &FieldPath) -> Option<Value> {
-        let content = self.file(&raw.jwks_file, field)?;
-        let path = self.absolute(&raw.jwks_file);
-        match serde_json::from_slice(&content) {
-            Ok(jwks) => match secret_key(&jwks) {
-                None => return Some(jwks),
-                Some(index) => self.fault(field.clone(), Fault::SecretKey { path, index }),
-            },
-            Err(error) => self.fault(field.clone(), Fault::Json { path, error }),
-        }
-        None
-    }
-
-    fn whole_seconds(
+    pub(super) fn whole_seconds(
         &mut self,
         text: Option<&str>,
         field: &FieldPath,
@@ -206,34 +141,6 @@ impl Check<'_> {
         };
         self.fault(field.key(family.as_str()), fault);
     }
-
-    /// Says what the policy's own check found wrong with an issuer, in the words of the file: there
-    /// a key set is a file of its own, and a path into it ends at the field that names the file.
-    fn issuer_fault(&mut self, error: PolicyError, issuer: &FieldPath, jwks_file: PathBuf) {
-        let PolicyError { field, problem } = error;
-        let below = field.strip_prefix("issuers[0].").unwrap_or(&field);
-        if below.starts_with("jwks") {
-            let fault = Fault::Jwks {
-                path: jwks_file,
-                member: below.to_owned(),
-                problem,
-            };
-            self.fault(issuer.key("jwks_file"), fault);
-        } else {
-            let Ok(below) = below.parse();
-            self.fault(issuer.join(&below), Fault::Policy(problem));
-        }
-    }
-}
-
-/// The first key of a set that holds more than a public key: `d` is the private half of every
-/// asymmetric type (RFC 7518, section 6; RFC 8037, section 2), and a key of type `oct` is nothing
-/// but secret. Admission ignores some of them, but every Envoy is sent the whole set.
-fn secret_key(jwks: &Value) -> Option<usize> {
-    let keys = jwks.get("keys")?.as_array()?;
-    keys.iter().position(|key| {
-        key.get("d").is_some() || key.get("kty").and_then(Value::as_str) == Some("oct")
-    })
 }
 
 fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
@@ -269,16 +176,4 @@ const CACHED_FOR: DurationRule = DurationRule {
     default: Duration::from_mins(5),
     least: Duration::from_secs(1),
     most: Duration::from_hours(24),
-};
-
-const MAX_LIFETIME: DurationRule = DurationRule {
-    default: Duration::from_hours(24),
-    least: Duration::from_secs(1),
-    most: Duration::from_hours(24 * 366),
-};
-
-const CLOCK_SKEW: DurationRule = DurationRule {
-    default: Duration::from_secs(60),
-    least: Duration::ZERO,
-    most: Duration::from_secs(3600),
 };
