@@ -159,7 +159,7 @@ impl<H: Host> Http<H> {
                     labels: admission.labels,
                     token_id: String::new(),
                     expires_at: admission.expires_at,
-                    close_when_expired: false,
+                    closes_at: None,
                 })),
             },
             purpose,

@@ -79,8 +79,8 @@ pub(crate) struct Admitted {
     pub(crate) token_id: String,
     /// When the credential is no longer accepted; `None`: never.
     pub(crate) expires_at: Option<UnixSeconds>,
-    /// The session is closed then.
-    pub(crate) close_when_expired: bool,
+    /// When the session is to be closed, because its token has ended; `None`: it is not to be.
+    pub(crate) closes_at: Option<UnixSeconds>,
 }
 
 /// A request whose credential cannot be checked here, as the control plane needs it to do so.

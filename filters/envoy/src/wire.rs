@@ -138,11 +138,7 @@ fn granted(grant: proto::Grant) -> Option<Answer> {
         Some(mut found) => {
             placement.tags = pairs(&mut found.tags);
             placement.headers = pairs(&mut found.headers);
-            let found = admitted(found)?;
-            let known = [("subject", &found.owner.subject), ("pool", &found.pool)];
-            let known = known.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-            placement.tags.extend(known);
-            Some(Box::new(found))
+            Some(Box::new(admitted(found)?))
         }
         None => None,
     };
@@ -159,6 +155,9 @@ fn admitted(found: proto::Admitted) -> Option<Admitted> {
     if found.pool.is_empty() || owner.subject.is_empty() {
         return None;
     }
+    let expires_at = Some(found.expires_at)
+        .filter(|seconds| *seconds > 0)
+        .map(UnixSeconds);
     Some(Admitted {
         pool: found.pool,
         owner: Owner {
@@ -170,10 +169,8 @@ fn admitted(found: proto::Admitted) -> Option<Admitted> {
         priority: u8::try_from(found.priority).ok()?,
         labels: found.labels.into_iter().collect(),
         token_id: found.token_id,
-        expires_at: Some(found.expires_at)
-            .filter(|seconds| *seconds > 0)
-            .map(UnixSeconds),
-        close_when_expired: found.close_when_expired,
+        expires_at,
+        closes_at: expires_at.filter(|_| found.close_when_expired),
     })
 }
 

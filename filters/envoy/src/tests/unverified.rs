@@ -52,7 +52,7 @@ fn admitted() -> proto::Admitted {
         token_id: "t1".to_owned(),
         expires_at: 1_700_000_003,
         close_when_expired: true,
-        tags: vec![header("group", b"blue")],
+        tags: vec![header("subject", b"bob"), header("claim.group", b"blue")],
         headers: vec![header("x-user", b"bob")],
     }
 }
@@ -101,11 +101,7 @@ fn a_grant_completes_the_session() {
     proxy.answer_acquire(grant_to(admitted()));
     let stream = proxy.stream(STREAM);
     assert!(stream.resumed);
-    let state = [
-        ("berth.subject", "bob"),
-        ("berth.pool", "web"),
-        ("berth.group", "blue"),
-    ];
+    let state = [("berth.subject", "bob"), ("berth.claim.group", "blue")];
     let state = state.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(stream.filter_state, BTreeMap::from(state));
     let instance_hears = stream.request.iter().find(|(name, _)| name == "x-user");

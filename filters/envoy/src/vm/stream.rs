@@ -86,15 +86,13 @@ impl Stream {
     pub(super) fn over(&self, now: Now) -> Option<Over> {
         match &self.phase {
             Phase::Pending => {
-                // A request is worth no more than its token, whatever becomes of sessions that have begun.
-                let ended = self.token_ended(now.unix);
+                // A request is worth no more than its token, whatever the policy lets sessions be.
+                let ended = self.is_expired(now.unix) || self.is_to_close(now.unix);
                 let overdue = self.is_overdue(now.uptime).then_some(AWAY);
                 ended.then_some(EXPIRED).or(overdue).map(Over::Request)
             }
-            Phase::Placed(_) => self
-                .closes_with_token(now.unix)
-                .then_some(Over::Request(EXPIRED)),
-            Phase::Live { .. } if self.closes_with_token(now.unix) => {
+            Phase::Placed(_) => self.is_to_close(now.unix).then_some(Over::Request(EXPIRED)),
+            Phase::Live { .. } if self.is_to_close(now.unix) => {
                 Some(Over::Session(Closed::TokenExpired))
             }
             Phase::Live { lease, since } => {
@@ -116,16 +114,16 @@ impl Stream {
         now >= self.held_until() + margin
     }
 
-    fn token_ended(&self, now: UnixSeconds) -> bool {
+    fn is_expired(&self, now: UnixSeconds) -> bool {
         let admitted = self.opening.session.admitted();
-        admitted
-            .and_then(|admitted| admitted.expires_at)
-            .is_some_and(|end| now >= end)
+        let end = admitted.and_then(|admitted| admitted.expires_at);
+        end.is_some_and(|end| now >= end)
     }
 
-    fn closes_with_token(&self, now: UnixSeconds) -> bool {
+    fn is_to_close(&self, now: UnixSeconds) -> bool {
         let admitted = self.opening.session.admitted();
-        admitted.is_some_and(|admitted| admitted.close_when_expired) && self.token_ended(now)
+        let end = admitted.and_then(|admitted| admitted.closes_at);
+        end.is_some_and(|end| now >= end)
     }
 }
 

@@ -27,7 +27,7 @@ fn admitted() -> Admitted {
         labels: Vec::new(),
         token_id: String::new(),
         expires_at: None,
-        close_when_expired: false,
+        closes_at: None,
     }
 }
 

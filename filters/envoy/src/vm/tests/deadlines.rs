@@ -2,11 +2,12 @@
 
 use super::*;
 
-/// By the wall clock at `START` plus so many seconds.
-fn until(seconds: u64, close_when_expired: bool) -> Opening {
+/// Its token ends so many seconds after `START`, and is accepted for one more.
+fn until(seconds: u64, closes: bool) -> Opening {
+    let end = at(START).unix.0 + seconds;
     let admitted = Admitted {
-        expires_at: Some(UnixSeconds(at(START).unix.0 + seconds)),
-        close_when_expired,
+        expires_at: Some(UnixSeconds(end + 1)),
+        closes_at: closes.then_some(UnixSeconds(end)),
         ..admitted()
     };
     let session = Session {
@@ -110,20 +111,21 @@ fn a_request_is_not_worth_more_than_its_token() {
     use Reached::{Asking, Placed, Waiting};
 
     let expired = refusal(Reason::TokenExpired, None);
-    for (opening, reached, act) in [
-        (until(2, true), Waiting, expired.clone()),
-        (until(2, false), Waiting, expired.clone()),
-        (until(2, false), Asking, expired.clone()),
-        (until(2, true), Placed, expired.clone()),
+    for (opening, reached, lasts, act) in [
+        (until(2, true), Waiting, 2, expired.clone()),
+        (until(2, false), Waiting, 3, expired.clone()),
+        (until(2, false), Asking, 3, expired.clone()),
+        (until(2, true), Placed, 2, expired.clone()),
         // On its way it is a session already, and that one may outlive its token.
-        (until(2, false), Placed, None),
-        (opening("s"), Asking, None),
+        (until(2, false), Placed, 3, None),
+        (opening("s"), Asking, 3, None),
     ] {
         let case = format!("{opening:?} {reached:?}");
         let mut vm = vm_with(opening, reached);
-        assert_eq!(tick(&mut vm, START + TICK, TICK).acts, [], "{case}");
-        let due = tick(&mut vm, START + TICK * 2, TICK);
-        assert_eq!(due.acts, Vec::from_iter(act), "{case}");
+        let end = START + TICK * lasts;
+        let early = end - Duration::from_millis(1);
+        assert_eq!(tick(&mut vm, early, TICK).acts, [], "{case}");
+        assert_eq!(tick(&mut vm, end, TICK).acts, Vec::from_iter(act), "{case}");
         let hint = vm.end(CONTEXT, Cause::Client).unwrap();
         let cause = hint.ended.first().map(|ended| ended.cause);
         assert_eq!(cause, Some(Cause::NotEstablished), "{case}");
@@ -137,7 +139,7 @@ fn a_check_is_refused_when_its_token_ends_and_nobody_is_told() {
         ..until(2, false)
     };
     let mut vm = vm_with(opening, Reached::Asking);
-    let due = tick(&mut vm, START + TICK * 2, TICK);
+    let due = tick(&mut vm, START + TICK * 3, TICK);
     let expired = refusal(Reason::TokenExpired, None);
     assert_eq!(due.acts, Vec::from_iter(expired));
     assert!(vm.end(CONTEXT, Cause::Client).is_none());

@@ -27,11 +27,11 @@ enum Step {
     Synced(Option<Vec<usize>>),
 }
 
-/// When a token ends, and whether that ends its session.
+/// How long a token is accepted, and when it ends its session.
 #[derive(Clone, Copy, Debug)]
 struct Credential {
     expires_at: Option<u64>,
-    closes: bool,
+    closes_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +66,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn credential() -> impl Strategy<Value = Credential> {
-    (prop::option::of(WALL), any::<bool>())
-        .prop_map(|(expires_at, closes)| Credential { expires_at, closes })
+    (prop::option::of(WALL), prop::option::of(WALL)).prop_map(|(expires_at, closes_at)| {
+        Credential {
+            expires_at,
+            closes_at,
+        }
+    })
 }
 
 /// What the wall clock shows, and when tokens end.
@@ -110,14 +114,13 @@ impl World {
         }
     }
 
-    fn token_ended(&self, context: ContextId) -> bool {
-        let end = self.tokens[&context].expires_at;
+    fn is_past(&self, end: Option<u64>) -> bool {
         end.is_some_and(|end| self.now().unix >= UnixSeconds(end))
     }
 
     /// Why a live session may not go on.
     fn over(&self, context: ContextId) -> Vec<Closed> {
-        let closes = self.tokens[&context].closes && self.token_ended(context);
+        let closes = self.is_past(self.tokens[&context].closes_at);
         let age = self.now - self.live[&context];
         let old = self.max_ages.get(&context).is_some_and(|max| age >= *max);
         let over = [(closes, Closed::TokenExpired), (old, Closed::MaxAge)];
@@ -180,7 +183,10 @@ impl World {
                             self.closed.insert(context, why);
                         }
                         Act::Refuse(_, refusal) if refusal.reason == Reason::TokenExpired => {
-                            assert!(self.token_ended(context), "{act:?} too early");
+                            let token = self.tokens[&context];
+                            let ended = [token.expires_at, token.closes_at];
+                            let ended = ended.into_iter().any(|end| self.is_past(end));
+                            assert!(ended, "{act:?} too early");
                         }
                         _ => {}
                     }
@@ -380,7 +386,7 @@ impl World {
 fn with(token: Credential) -> Box<Admitted> {
     Box::new(Admitted {
         expires_at: token.expires_at.map(UnixSeconds),
-        close_when_expired: token.closes,
+        closes_at: token.closes_at.map(UnixSeconds),
         ..admitted()
     })
 }

@@ -22,7 +22,6 @@ fn found() -> Option<Box<Admitted>> {
     Some(Box::new(Admitted {
         token_id: "t1".to_owned(),
         expires_at: Some(UnixSeconds(2_000)),
-        close_when_expired: true,
         ..admitted()
     }))
 }
