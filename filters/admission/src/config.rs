@@ -35,6 +35,20 @@ pub struct PolicyConfig {
     pub labels: Vec<LabelConfig>,
 }
 
+impl PolicyConfig {
+    /// The same, as it may be given to proxies: without the keys that are nothing but secret (`oct`, RFC 7518 §6.4).
+    #[must_use]
+    pub fn for_filters(&self) -> Self {
+        let mut public = self.clone();
+        for issuer in &mut public.issuers {
+            if let Some(keys) = issuer.jwks.get_mut("keys").and_then(Value::as_array_mut) {
+                keys.retain(|key| key.get("kty").and_then(Value::as_str) != Some("oct"));
+            }
+        }
+        public
+    }
+}
+
 /// One label that a client may ask for, and where it does.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -21,10 +21,10 @@ use crate::{
     store::HistoryLimits,
 };
 
+pub(crate) use check::blank_policy;
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
 pub use name::NameError;
-pub(crate) use check::blank_policy;
 pub(crate) use name::zone;
 
 mod check;

@@ -186,6 +186,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
                 clusters: Vec::new(),
             }],
         },
+        keys: watch::channel(Arc::default()).1,
         nodes,
         placement,
         probes: results,

@@ -113,7 +113,10 @@ mod tests {
         assert_eq!(path, folder.path().join("berth.redb.keys.json"));
         let at = |seconds| Time(Duration::from_secs(seconds));
         assert_eq!(load(&path, at(0)).unwrap(), []);
-        let (old, new) = (entry("https://a.example", DAY), entry("https://b.example", 5 * DAY));
+        let (old, new) = (
+            entry("https://a.example", DAY),
+            entry("https://b.example", 5 * DAY),
+        );
         store(&path, vec![old.clone(), new.clone()]).unwrap();
         // The clock may have been set back.
         for (now, expected) in [

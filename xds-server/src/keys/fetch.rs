@@ -171,11 +171,7 @@ async fn from_file(path: PathBuf) -> Result<Reading, FetchError> {
     key_set(place, &body, Audience::Operator)
 }
 
-async fn from_web(
-    client: &Client,
-    issuer: &str,
-    place: &WebPlace,
-) -> Result<Reading, FetchError> {
+async fn from_web(client: &Client, issuer: &str, place: &WebPlace) -> Result<Reading, FetchError> {
     let keys = if place.discovery {
         let body = get(client, place.url.url()).await?;
         keys_of(issuer, &place.url, &body)?
@@ -258,11 +254,7 @@ fn client(place: &WebPlace) -> Result<Client, reqwest::Error> {
             Err(problem) => attempt.error(RedirectRefused(problem)),
         }
     });
-    let mut client = http::client()
-        .connect_timeout(TIMEOUT)
-        .timeout(TIMEOUT)
-        .redirect(redirects)
-        .referer(false);
+    let mut client = http::client().redirect(redirects).referer(false);
     if let Some(pem) = &place.ca_pem {
         client = client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes())?);
     }

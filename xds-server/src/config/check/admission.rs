@@ -1,6 +1,3 @@
-use berth_admission::{
-    DefaultPools, Family, LabelConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
-};
 use super::Check;
 use crate::config::{
     error::Fault,
@@ -8,6 +5,9 @@ use crate::config::{
     raw::{RawAdmission, RawDefaultPools, RawLabel, RawPool},
 };
 use crate::keys::KeySource;
+use berth_admission::{
+    DefaultPools, Family, LabelConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
+};
 
 impl Check<'_> {
     pub(super) fn admission(
