@@ -67,6 +67,7 @@ fn help_teaches_and_mistakes_are_64() {
         (&["token", "--help"], 0, "--new-key ES256 --key-out", ""),
         (&["instances", "--help"], 0, "drain gpu-1", ""),
         (&["sessions", "--help"], 0, "terminate ID", ""),
+        (&["keys", "--help"], 0, "berth keys --json", ""),
         (&["history", "--help"], 0, "--since 1day", ""),
         (&["history", "--limit", "0"], 64, "", "1..=10000"),
         (&["history", "--since", "soon"], 64, "", "--since"),
@@ -116,7 +117,9 @@ fn configured() -> TempDir {
     let names = ["berth.example.com".to_owned()];
     let pair = rcgen::generate_simple_self_signed(names).unwrap();
     let key = pair.signing_key.serialize_pem();
-    fs::write(folder.path().join("cert.pem"), pair.cert.pem()).unwrap();
+    for name in ["ca.pem", "cert.pem"] {
+        fs::write(folder.path().join(name), pair.cert.pem()).unwrap();
+    }
     fs::write(folder.path().join("key.pem"), key).unwrap();
     fs::write(folder.path().join("berth.yaml"), EXAMPLE).unwrap();
     new_key(folder.path(), "ES256");
