@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn client() -> reqwest::Client {
-        reqwest::Client::builder().no_proxy().build().unwrap()
+        crate::http::plain_client().build().unwrap()
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod fleet;
+mod http;
+pub mod keys;
 pub mod metrics;
 pub mod placement;
 pub mod probes;

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     causes::Causes,
     config::{Config, Probe, ProbeKind},
+    http,
     placement::InstanceName,
 };
 
@@ -92,8 +93,7 @@ impl Probes {
     ) -> Result<Self, SetupError> {
         // Each probe is a new connection, straight to the instance: an idle one from earlier or a
         // proxy from the environment would answer for something else.
-        let client = Client::builder()
-            .no_proxy()
+        let client = http::plain_client()
             .pool_max_idle_per_host(0)
             .redirect(redirect::Policy::none())
             .build()?;

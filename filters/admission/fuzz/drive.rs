@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_admission::{
-    Admission, Algorithm, Certificate, Decision, Edits, Memory, Policy, PublicKey, Request,
+    Admission, Algorithm, Certificate, Decision, Edits, KeyMaterial, Memory, Policy, Request,
     UnixSeconds, Verdict, VerifyError, VerifySignature, admit, admitted_body,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
                 }]},
                 "types": ["JWT", "at+jwt"],
                 "subjects": [{"prefix": "s"}],
-                "required_claims": {"r.e": {"exact": "yes"}},
+                "required_claims": [{"claim": "r.e", "matches": {"exact": "yes"}}],
                 "max_lifetime_seconds": 3600
             }],
             "api_keys": [{
@@ -102,6 +102,7 @@ fn check(policy: &Policy, request: &Request<'_>) -> &'static str {
     for says in [
         Ok(false),
         Err(VerifyError::KeyRefused),
+        Err(VerifyError::NotHere),
         Err(VerifyError::Unavailable),
     ] {
         let verdict = answer(policy, &mut Memory::new(policy, 0), request, says);
@@ -193,7 +194,13 @@ fn answer(
 struct Always(Result<bool, VerifyError>);
 
 impl VerifySignature for Always {
-    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, VerifyError> {
+    fn verify(
+        &self,
+        _: Algorithm,
+        _: &KeyMaterial,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<bool, VerifyError> {
         self.0
     }
 }

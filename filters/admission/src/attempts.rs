@@ -1,7 +1,9 @@
 //! How often a client may fail.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+
+use foldhash::fast::FixedState;
 
 use crate::UnixSeconds;
 use crate::config::AttemptsConfig;
@@ -12,7 +14,7 @@ use crate::config::AttemptsConfig;
 pub(crate) struct Attempts {
     config: AttemptsConfig,
     /// Empty buckets are not kept.
-    buckets: BTreeMap<IpAddr, Bucket>,
+    buckets: HashMap<IpAddr, Bucket, FixedState>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +25,11 @@ struct Bucket {
 }
 
 impl Attempts {
-    pub(crate) const fn new(config: AttemptsConfig) -> Self {
+    /// `seed` is random: who does not know it cannot choose addresses that are slow to find.
+    pub(crate) fn new(config: AttemptsConfig, seed: u64) -> Self {
         Self {
             config,
-            buckets: BTreeMap::new(),
+            buckets: HashMap::with_hasher(FixedState::with_seed(seed)),
         }
     }
 
@@ -60,23 +63,30 @@ impl Attempts {
     }
 
     fn level(&self, bucket: &Bucket, now: UnixSeconds) -> u64 {
-        let seconds = now.0.saturating_sub(bucket.at.0);
-        let leaked = seconds.saturating_mul(self.config.per_minute.into());
-        bucket.level.saturating_sub(leaked)
+        leaked(bucket, self.config.per_minute, now)
     }
 
     /// Forgets the empty buckets, or else the emptier half: who spreads their failures over so many addresses has not
     /// filled any of them.
     fn make_room(&mut self, now: UnixSeconds) {
-        let buckets = std::mem::take(&mut self.buckets);
-        let mut levels: Vec<u64> = buckets.values().map(|one| self.level(one, now)).collect();
+        let mut levels: Vec<u64> = self
+            .buckets
+            .values()
+            .map(|one| self.level(one, now))
+            .collect();
         levels.sort_unstable();
         let median = levels.get(levels.len() / 2).copied().unwrap_or_default();
-        self.buckets = buckets
-            .into_iter()
-            .filter(|(_, bucket)| self.level(bucket, now) > median)
-            .collect();
+        let per_minute = self.config.per_minute;
+        self.buckets
+            .retain(|_, bucket| leaked(bucket, per_minute, now) > median);
     }
+}
+
+/// What is left in a bucket.
+fn leaked(bucket: &Bucket, per_minute: u32, now: UnixSeconds) -> u64 {
+    let seconds = now.0.saturating_sub(bucket.at.0);
+    let leaked = seconds.saturating_mul(per_minute.into());
+    bucket.level.saturating_sub(leaked)
 }
 
 /// Who has one address of an IPv6 network has all of its last 64 bits.
@@ -105,10 +115,13 @@ mod tests {
 
     #[test]
     fn a_burst_and_then_so_many_a_minute() {
-        let mut attempts = Attempts::new(AttemptsConfig {
-            burst: 3,
-            per_minute: 6,
-        });
+        let mut attempts = Attempts::new(
+            AttemptsConfig {
+                burst: 3,
+                per_minute: 6,
+            },
+            7,
+        );
         let client = address("192.0.2.7");
         let at = UnixSeconds;
         for failure in 0..3 {
@@ -127,10 +140,13 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let mut attempts = Attempts::new(AttemptsConfig {
-            burst: 1,
-            per_minute: 1,
-        });
+        let mut attempts = Attempts::new(
+            AttemptsConfig {
+                burst: 1,
+                per_minute: 1,
+            },
+            7,
+        );
         let now = UnixSeconds(5);
         attempts.failed(address("2001:db8::1"), now);
         attempts.failed(address("::ffff:192.0.2.1"), now);
@@ -146,10 +162,13 @@ mod tests {
 
     #[test]
     fn no_burst_is_no_limit() {
-        let mut attempts = Attempts::new(AttemptsConfig {
-            burst: 0,
-            per_minute: 0,
-        });
+        let mut attempts = Attempts::new(
+            AttemptsConfig {
+                burst: 0,
+                per_minute: 0,
+            },
+            7,
+        );
         let client = address("192.0.2.7");
         for _ in 0..1_000 {
             attempts.failed(client, UnixSeconds(0));
@@ -160,10 +179,13 @@ mod tests {
 
     #[test]
     fn it_stays_small_and_forgets_who_failed_least() {
-        let mut attempts = Attempts::new(AttemptsConfig {
-            burst: 2,
-            per_minute: 1,
-        });
+        let mut attempts = Attempts::new(
+            AttemptsConfig {
+                burst: 2,
+                per_minute: 1,
+            },
+            7,
+        );
         let stubborn = address("198.51.100.1");
         let now = UnixSeconds(0);
         attempts.failed(stubborn, now);

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::jwk::is_secret;
 use crate::matcher::Matcher;
 
 /// What admission decides by, as it is written down: the `admission` member of the filter's
@@ -68,6 +68,15 @@ pub struct PolicyConfig {
 }
 
 impl PolicyConfig {
+    /// A policy of one issuer and one pool, to check the issuer with.
+    pub fn of_issuer(issuer: IssuerConfig) -> Self {
+        Self {
+            issuers: vec![issuer],
+            pools: vec![PoolConfig::open("any".to_owned(), Family::Web)],
+            ..Self::default()
+        }
+    }
+
     /// The same, as it may be given to proxies: without the keys that are nothing but secret (`oct`, RFC 7518 §6.4). The
     /// tokens signed with those are [undecided](crate::Decision::Undecided) there.
     #[must_use]
@@ -75,7 +84,7 @@ impl PolicyConfig {
         let mut public = self.clone();
         for issuer in &mut public.issuers {
             if let Some(keys) = issuer.jwks.get_mut("keys").and_then(Value::as_array_mut) {
-                keys.retain(|key| key.get("kty").and_then(Value::as_str) != Some("oct"));
+                keys.retain(|key| !is_secret(key));
             }
         }
         public
@@ -103,15 +112,32 @@ pub struct IssuerConfig {
     /// The users it may speak for. Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<Matcher>,
-    /// What its tokens have to say: by claim.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub required_claims: BTreeMap<String, Matcher>,
+    /// What its tokens have to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_claims: Vec<ClaimConfig>,
     /// From `iat`, which has to be there then, to `exp`, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lifetime_seconds: Option<u64>,
     /// Whether a session ends when its token does, rather than only be admitted by it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub close_when_expired: bool,
+}
+
+impl IssuerConfig {
+    /// An issuer with these keys, of which nothing more is asked.
+    pub const fn new(issuer: String, jwks: Value) -> Self {
+        Self {
+            issuer,
+            audiences: Vec::new(),
+            jwks,
+            clock_skew_seconds: default_clock_skew_seconds(),
+            types: Vec::new(),
+            subjects: Vec::new(),
+            required_claims: Vec::new(),
+            max_lifetime_seconds: None,
+            close_when_expired: false,
+        }
+    }
 }
 
 /// A key that stands for a user by itself. It comes by the same carriers as tokens, and is told apart by not having a
@@ -260,9 +286,19 @@ pub struct AllowConfig {
     /// Their tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Matcher>,
-    /// What their token says, by claim. Of an array, one element.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub claims: BTreeMap<String, Matcher>,
+    /// What their token says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimConfig>,
+}
+
+/// What a claim, or one element of it if it is an array, has to be.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimConfig {
+    /// Which.
+    pub claim: String,
+    /// As text: a number in digits, a truth value as `true` or `false`.
+    pub matches: Matcher,
 }
 
 /// For each family the pool of clients that name none.

@@ -86,7 +86,7 @@ impl<'a> Token<'a> {
             .filter(|key| self.may_be_signed_with(key))
             .take(MAX_KEYS_TRIED)
         {
-            match verifier.verify(self.algorithm, &key.public, self.signed, &self.signature) {
+            match verifier.verify(self.algorithm, &key.material, self.signed, &self.signature) {
                 Ok(true) => return Ok(Claims(self.claims)),
                 // One that names no key may be signed with one that is not known here.
                 Ok(false) | Err(VerifyError::KeyRefused) if self.key_id.is_none() => {
@@ -96,6 +96,10 @@ impl<'a> Token<'a> {
                     outcome = Unverified::Refused(Reason::BadSignature);
                 }
                 // No fault of the token's: to call it bad would send its user for a new one.
+                // Whoever can compute it has to be asked.
+                Err(VerifyError::NotHere) => {
+                    return Err(Unverified::Undecided(Reason::UnsupportedAlgorithm));
+                }
                 Err(VerifyError::Unavailable) => {
                     return Err(Unverified::Refused(Reason::Internal));
                 }
@@ -106,7 +110,7 @@ impl<'a> Token<'a> {
 
     /// A token that names a key means that key; one that names none may mean any.
     fn may_be_signed_with(&self, key: &Key) -> bool {
-        key.algorithm == self.algorithm && (self.key_id.is_none() || self.key_id == key.id)
+        key.may_check(self.algorithm) && (self.key_id.is_none() || self.key_id == key.id)
     }
 }
 

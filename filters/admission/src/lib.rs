@@ -19,6 +19,8 @@ mod jwt;
 mod label;
 mod matcher;
 mod memory;
+#[cfg(feature = "native")]
+mod native;
 mod path;
 mod policy;
 mod reason;
@@ -34,18 +36,22 @@ mod verdict;
 
 pub use admit::{admit, explain};
 pub use config::{
-    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, CertificateName,
+    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, CertificateName, ClaimConfig,
     ClientCertificateConfig, DefaultPools, Family, HeaderCarrierConfig, IssuerConfig, LabelConfig,
     PolicyConfig, PoolConfig, PoolSource, Tag, TagHeaderConfig, TagsConfig, TokenCacheConfig,
     UnknownFamily,
 };
-pub use jwk::KeyProblem;
+pub use jwk::{KeyProblem, is_secret};
 pub use matcher::Matcher;
 pub use memory::Memory;
+#[cfg(feature = "native")]
+pub use native::NativeVerifier;
 pub use policy::{Policy, PolicyError, PolicyProblem};
 pub use reason::Reason;
 pub use request::{Certificate, Request, UnixSeconds};
-pub use signature::{Algorithm, PublicKey, VerifyError, VerifySignature, ecdsa_signature_to_der};
+pub use signature::{
+    Algorithm, KeyMaterial, PublicKey, Secret, VerifyError, VerifySignature, ecdsa_signature_to_der,
+};
 pub use trace::Trace;
 pub use verdict::{
     Admission, Decision, Edits, Kind, Owner, Undecided, Verdict, Wish, admitted_body, refusal_body,

@@ -21,7 +21,7 @@ impl Memory {
     pub fn new(policy: &Policy, seed: u64) -> Self {
         Self {
             tokens: VerifiedTokens::new(policy.token_cache(), seed),
-            attempts: Attempts::new(policy.attempts()),
+            attempts: Attempts::new(policy.attempts(), seed),
         }
     }
 

@@ -5,8 +5,6 @@ mod issuer;
 mod names;
 mod parts;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::carrier::{AUTHORIZATION, COOKIE, SUBPROTOCOL};
 use crate::config::{
     AttemptsConfig, CarrierConfig, DefaultPools, Family, PolicyConfig, PoolSource, TokenCacheConfig,
@@ -32,7 +30,7 @@ pub struct Policy {
     client_certificates: Vec<ClientCertificate>,
     /// Never empty.
     carriers: Vec<CarrierConfig>,
-    pools: BTreeMap<String, Pool>,
+    pools: Vec<Pool>,
     /// Never empty.
     pool_from: Vec<PoolSource>,
     default_pools: DefaultPools,
@@ -47,7 +45,7 @@ pub struct Policy {
     attempts: AttemptsConfig,
     token_cache: TokenCacheConfig,
     /// The names of the headers that decide.
-    reads: BTreeSet<String>,
+    reads: Vec<String>,
     ignored_keys: Vec<PolicyError>,
 }
 
@@ -55,7 +53,7 @@ impl Policy {
     /// Checks a configuration and makes it ready to decide by.
     ///
     /// A key that cannot be used is ignored, as RFC 7517 §5 has it, and listed by
-    /// [`ignored_keys`](Self::ignored_keys).
+    /// [`ignored_keys`](Self::ignored_keys); an issuer whose keys are all like that is an error.
     ///
     /// # Errors
     /// The first field that makes no sense.
@@ -103,7 +101,7 @@ impl Policy {
             tag_headers,
             attempts: config.attempts,
             token_cache: config.token_cache,
-            reads: BTreeSet::new(),
+            reads: Vec::new(),
             ignored_keys,
         };
         policy.reads = policy.names_of_headers_read();
@@ -117,7 +115,7 @@ impl Policy {
 
     /// Whether a header of this name, in lower case, decides anything. Others need not be shown.
     pub fn reads(&self, name: &str) -> bool {
-        self.reads.contains(name)
+        self.reads.iter().any(|read| read == name)
     }
 
     /// The headers in which the instance gets the session's id, which whoever mints it sets.
@@ -153,7 +151,7 @@ impl Policy {
             .collect()
     }
 
-    fn names_of_headers_read(&self) -> BTreeSet<String> {
+    fn names_of_headers_read(&self) -> Vec<String> {
         let always = [
             AUTHORIZATION,
             ORIGIN,
@@ -172,11 +170,14 @@ impl Policy {
             PoolSource::Header(name) => Some(name.as_str()),
             PoolSource::Path | PoolSource::Claim(_) => None,
         });
-        let names = always.into_iter().chain(carriers).chain(pools);
+        let mut names: Vec<String> = Vec::new();
+        let all = always.into_iter().chain(carriers).chain(pools);
+        for name in all.chain(self.label_headers()) {
+            if !names.iter().any(|earlier| earlier == name) {
+                names.push(name.to_owned());
+            }
+        }
         names
-            .chain(self.label_headers())
-            .map(str::to_owned)
-            .collect()
     }
 
     /// The issuer of this name, and its index.
@@ -239,7 +240,8 @@ impl Policy {
 
     /// The pool of this name, if it serves this family.
     pub(crate) fn pool(&self, family: Family, name: &str) -> Option<&Pool> {
-        self.pools.get(name).filter(|pool| pool.family == family)
+        let fits = |pool: &&Pool| pool.name == name && pool.family == family;
+        self.pools.iter().find(fits)
     }
 
     /// The pool of clients of this family that name none.
@@ -248,6 +250,6 @@ impl Policy {
             Family::Native => self.default_pools.native.as_deref(),
             Family::Web => self.default_pools.web.as_deref(),
         };
-        self.pools.get(name?)
+        self.pool(family, name?)
     }
 }

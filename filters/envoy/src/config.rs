@@ -7,6 +7,7 @@ use berth_admission::{Policy, PolicyConfig, PolicyError};
 use serde::Deserialize;
 
 use crate::session::WhenAway;
+use crate::vm::Cadence;
 
 /// What a root context is configured with. Its streams share it; live ones keep it when a new configuration comes.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct ControlPlane {
     /// How long the control plane may hold a request.
     pub(crate) hold: Duration,
     /// How often the VM states its sessions.
-    pub(crate) tick: Duration,
+    pub(crate) cadence: Cadence,
 }
 
 /// Why a configuration is not taken.
@@ -107,7 +108,12 @@ impl ControlPlaneConfig {
                 WhenAwayConfig::Refuse => WhenAway::Refuse,
             },
             hold: milliseconds("control_plane.hold_ms", self.hold_ms, 0, 60_000)?,
-            tick: milliseconds("control_plane.tick_ms", self.tick_ms, 50, 60_000)?,
+            cadence: Cadence::new(milliseconds(
+                "control_plane.tick_ms",
+                self.tick_ms,
+                50,
+                60_000,
+            )?),
         })
     }
 }

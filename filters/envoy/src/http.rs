@@ -3,17 +3,16 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use berth_admission::{
-    Admission, Kind, Reason, Request, UpstreamEdits, Verdict, admit, admitted_body,
-};
+use berth_admission::{Admission, Kind, Reason, Request, UpstreamEdits, Verdict, admit};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::cause::cause;
 use crate::config::Plugin;
 use crate::host::{Headers, Host};
-use crate::session::{ContextId, Opening, Purpose, Session, SessionId, Token};
+use crate::session::{Admitted, ContextId, Opening, Purpose, Session, SessionId, Token, Who};
 use crate::signature::HostVerifier;
+use crate::stats::Timed;
 use crate::worker::{CLUSTER_HEADER, ENDPOINT_HEADER, Worker};
 
 /// The context of one stream.
@@ -82,15 +81,18 @@ impl<H: Host> Http<H> {
             resume_key: resume_key.as_deref(),
             labels: &labels,
         };
-        let verdict = admit(
-            &plugin.policy,
-            &request,
-            host.unix_now(),
-            &HostVerifier(host),
-        );
+        let stats = self.worker.stats();
+        let verifier = Timed {
+            verifier: HostVerifier(host),
+            stats,
+        };
+        let began = host.uptime();
+        let verdict = admit(&plugin.policy, &request, host.unix_now(), &verifier);
+        stats.decided(host.uptime().saturating_sub(began));
         match verdict {
             Verdict::Refuse(reason) => Err(reason),
             Verdict::Admit(admission) => {
+                stats.allowed();
                 let id = self.worker.mint().map_err(|_| Reason::Internal)?;
                 self.tag(&id, &admission);
                 self.edit(&request, &admission.upstream);
@@ -113,11 +115,11 @@ impl<H: Host> Http<H> {
     /// it is under way has them too.
     fn tag(&self, id: &SessionId, admission: &Admission) {
         for (name, value) in [
-            ("berth.session", &id.0),
-            ("berth.subject", &admission.owner.subject),
-            ("berth.pool", &admission.pool),
+            ("session", &id.0),
+            ("subject", &admission.owner.subject),
+            ("pool", &admission.pool),
         ] {
-            self.worker.host.set_filter_state(name, value.as_bytes());
+            self.worker.tag(name, value.as_bytes());
         }
     }
 
@@ -140,7 +142,7 @@ impl<H: Host> Http<H> {
     fn open(&self, plugin: &Plugin, id: SessionId, admission: Admission) {
         let purpose = match admission.kind {
             Kind::Check => Purpose::Check {
-                admitted_body: admitted_body(&admission),
+                family: admission.family,
             },
             Kind::Upgrade => Purpose::Upgrade {
                 answer_subprotocol: admission.answer_subprotocol,
@@ -149,11 +151,16 @@ impl<H: Host> Http<H> {
         let opening = Opening {
             session: Session {
                 id,
-                pool: admission.pool,
-                owner: admission.owner,
                 client_address: self.client_address(),
-                priority: admission.priority,
-                labels: admission.labels,
+                who: Who::Admitted(Box::new(Admitted {
+                    pool: admission.pool,
+                    owner: admission.owner,
+                    priority: admission.priority,
+                    labels: admission.labels,
+                    token_id: String::new(),
+                    expires_at: admission.expires_at,
+                    closes_at: None,
+                })),
             },
             purpose,
             when_away: plugin.control_plane.when_away,

@@ -7,6 +7,7 @@
 //! A panic traps, and a trap ends every live session of the worker: nothing here panics, whatever a client, an instance
 //! or the control plane sends.
 
+mod body;
 mod cause;
 mod config;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod http;
 mod root;
 mod session;
 mod signature;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod vm;

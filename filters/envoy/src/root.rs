@@ -54,7 +54,7 @@ impl<H: Host> Root<H> {
         for ignored in plugin.policy.ignored_keys() {
             host.log(LogLevel::Warn, &format!("key ignored: admission.{ignored}"));
         }
-        host.set_tick_period(plugin.control_plane.tick);
+        host.set_tick_period(plugin.control_plane.cadence.timer());
         self.plugin = Some(plugin);
         Ok(())
     }

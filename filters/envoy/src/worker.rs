@@ -1,6 +1,6 @@
 //! What the contexts of one VM share: its sessions, and the proxy that carries out what is decided of them.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use berth_admission::{Reason, refusal_body};
@@ -10,10 +10,11 @@ use crate::config::ControlPlane;
 use crate::hex::hex;
 use crate::host::{GrpcCall, Headers, Host};
 use crate::session::{
-    Answer, Cause, ContextId, Opening, Placement, Purpose, Refusal, SessionId, Token,
+    Answer, Cause, ContextId, Now, Opening, Placement, Purpose, Refusal, SessionId, Token,
 };
+use crate::stats::{Metrics, Stats};
 use crate::vm::{Act, Call, Identity, Vm};
-use crate::wire;
+use crate::wire::{self, Answered};
 
 /// One VM and its proxy.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Worker<H> {
     pub(crate) host: H,
     /// Never borrowed across a call of the host, so that it does not matter which of them come back into the VM.
     vm: RefCell<Vm>,
+    /// There from when the VM is configured.
+    metrics: OnceCell<Metrics>,
 }
 
 /// The proxy gives no random numbers, without which there are no session ids.
@@ -33,11 +36,25 @@ impl<H: Host> Worker<H> {
         Self {
             host,
             vm: RefCell::default(),
+            metrics: OnceCell::new(),
         }
     }
 
-    /// Gives the VM its name, unless it has one.
+    /// What is counted in this VM.
+    pub(crate) fn stats(&self) -> Stats<'_, H> {
+        Stats::new(&self.host, self.metrics.get())
+    }
+
+    /// How many revocations the control plane counts, by its last answer. With another number, what is remembered of
+    /// tokens may be wrong.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no tokens are remembered yet"))]
+    pub(crate) fn revocations(&self) -> u64 {
+        self.with(|vm| vm.revocations())
+    }
+
+    /// Gives the VM its name and its statistics, unless it has them.
     pub(crate) fn identify(&self) -> Result<(), NoRandomness> {
+        self.metrics.get_or_init(|| Metrics::define(&self.host));
         if self.with(|vm| !vm.identity().id.is_empty()) {
             return Ok(());
         }
@@ -57,7 +74,7 @@ impl<H: Host> Worker<H> {
         Ok(SessionId(hex(&random)))
     }
 
-    /// An admitted request, which is paused.
+    /// A request to place, which is paused.
     pub(crate) fn open(&self, context: ContextId, opening: Opening, control_plane: &ControlPlane) {
         let now = self.host.uptime();
         self.with(|vm| vm.open(context, opening, now));
@@ -110,27 +127,50 @@ impl<H: Host> Worker<H> {
         };
         match call {
             Call::Acquire(context) => {
-                let answer = answer.map_or(Answer::Away, |bytes| wire::acquire_response(&bytes));
-                if matches!(answer, Answer::Unreadable) {
-                    self.warn("an Acquire was answered with what is neither a grant nor a refusal");
-                }
-                let now = self.host.uptime();
-                let act = self.with(|vm| vm.answered(context, answer, now));
-                self.act(act);
+                let answer = match answer {
+                    Some(bytes) => self.heard(wire::acquire_response(&bytes)),
+                    None => Answer::Away,
+                };
+                self.placed_by(context, answer);
             }
             Call::Sync(told) => {
-                let closes = answer.and_then(|bytes| wire::sync_response(&bytes));
+                let closes = answer.and_then(|bytes| self.heard(wire::sync_response(&bytes)));
                 let acts = self.with(|vm| vm.synced(told, closes));
                 self.act(acts);
             }
         }
     }
 
+    fn heard<T>(&self, answered: Answered<T>) -> T {
+        if let Some(revocations) = answered.revocations {
+            self.with(|vm| vm.count_revocations(revocations));
+        }
+        answered.answer
+    }
+
+    fn placed_by(&self, context: ContextId, answer: Answer) {
+        if matches!(answer, Answer::Unreadable) {
+            self.warn("an Acquire was answered with what is neither a grant nor a refusal");
+        }
+        let now = self.host.uptime();
+        let (unverified, act) = self.with(|vm| {
+            let unverified = vm.is_unverified(context);
+            (unverified, vm.answered(context, answer, now))
+        });
+        if unverified && matches!(act, Some(Act::Place(..) | Act::Admitted(..))) {
+            self.stats().allowed();
+        }
+        self.act(act);
+    }
+
     /// The root has ticked.
     pub(crate) fn on_tick(&self, root: ContextId, control_plane: &ControlPlane) {
-        let now = self.host.uptime();
-        let tick = control_plane.tick;
-        let due = self.with(|vm| vm.tick(now, tick));
+        let now = Now {
+            uptime: self.host.uptime(),
+            unix: self.host.unix_now(),
+        };
+        let cadence = control_plane.cadence;
+        let due = self.with(|vm| vm.tick(now, cadence));
         self.act(due.acts);
         // Streams may have been entered; what follows is the root's, so that the answers come to it.
         if !self.host.enter(root) {
@@ -144,8 +184,9 @@ impl<H: Host> Worker<H> {
                 let (report, told) = vm.sync();
                 (wire::sync_request(&report), told)
             });
-            let token = self.call(control_plane, "Sync", &message, tick);
-            self.with(|vm| vm.sync_sent(token, told, tick, now));
+            let timeout = cadence.sync();
+            let token = self.call(control_plane, "Sync", &message, timeout);
+            self.with(|vm| vm.sync_sent(token, told, timeout, now.uptime));
         }
     }
 
@@ -163,7 +204,12 @@ impl<H: Host> Worker<H> {
             // The stream's own calls die with it.
             && self.host.enter(root)
         {
-            let _ = self.call(control_plane, "Sync", &message, control_plane.tick);
+            let _ = self.call(
+                control_plane,
+                "Sync",
+                &message,
+                control_plane.cadence.sync(),
+            );
         }
     }
 
@@ -185,7 +231,8 @@ impl<H: Host> Worker<H> {
 
     /// The 101 was seen.
     pub(crate) fn established(&self, context: ContextId) {
-        self.with(|vm| vm.established(context));
+        let now = self.host.uptime();
+        self.with(|vm| vm.established(context, now));
     }
 
     /// The instance did not upgrade.
@@ -200,7 +247,7 @@ impl<H: Host> Worker<H> {
             let (Act::Place(context, _)
             | Act::Admitted(context, _)
             | Act::Refuse(context, _)
-            | Act::Reset(context)) = act;
+            | Act::Reset(context, _)) = act;
             if !self.host.enter(context) {
                 continue;
             }
@@ -208,7 +255,10 @@ impl<H: Host> Worker<H> {
                 Act::Place(_, placement) => self.place(&placement),
                 Act::Admitted(_, body) => self.reply(200, &[], &body),
                 Act::Refuse(_, refusal) => self.refuse(refusal),
-                Act::Reset(_) => self.host.reset(),
+                Act::Reset(_, why) => {
+                    self.stats().closed(why);
+                    self.host.reset();
+                }
             }
         }
     }
@@ -222,16 +272,27 @@ impl<H: Host> Worker<H> {
             (CLUSTER_HEADER, placement.cluster.as_str()),
             (ENDPOINT_HEADER, endpoint.as_str()),
         ];
-        for (name, value) in headers {
-            self.host
-                .set_header(Headers::Request, name, Some(value.as_bytes()));
+        let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+        let more = placement.headers.iter();
+        let more = more.map(|(name, value)| (name.as_str(), value.as_slice()));
+        for (name, value) in more.chain(headers) {
+            self.host.set_header(Headers::Request, name, Some(value));
+        }
+        for (name, value) in &placement.tags {
+            self.tag(name, value);
         }
         self.host.resume_request();
+    }
+
+    /// Lets the access log and other filters know something of the stream that is entered.
+    pub(crate) fn tag(&self, name: &str, value: &[u8]) {
+        self.host.set_filter_state(&format!("berth.{name}"), value);
     }
 
     /// Answers the request of the stream that is entered with a refusal.
     pub(crate) fn refuse(&self, refusal: Refusal) {
         let reason = refusal.reason;
+        self.stats().refused(reason);
         let retry_after = refusal
             .retry_after_seconds
             .filter(|_| reason.allows_retry_after());

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::causes::Causes;
+use crate::{causes::Causes, http};
 
 /// Why the admin API did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,7 @@ impl AdminApi {
             error: error.without_url(),
         };
         // A proxy from the environment has no business between us and loopback.
-        let client = Client::builder().no_proxy().timeout(TIMEOUT).build();
+        let client = http::plain_client().timeout(TIMEOUT).build();
         let client = client.map_err(unreachable)?;
         let response = client.request(method, url.clone()).send().await;
         let response = response.map_err(unreachable)?;

@@ -20,6 +20,7 @@ use super::{
 };
 
 mod admission;
+mod issuers;
 mod policy;
 mod pools;
 mod store;
@@ -81,7 +82,8 @@ impl Check<'_> {
             has_tenants,
         };
         let pools = self.pools(&raw.pools, &root.key("pools"), common);
-        let admission = self.admission(raw.admission, &root.key("admission"), &raw.pools);
+        let (admission, key_sources) =
+            self.admission(raw.admission, &root.key("admission"), &raw.pools);
         // Last: it must not be one of the files that the others name.
         let store = self.store(raw.store, &root.key("store"));
         Some(Config {
@@ -91,6 +93,7 @@ impl Check<'_> {
             tls: tls?,
             filter: filter?,
             admission,
+            key_sources,
             pools,
             timing: timing?,
             store: store?,

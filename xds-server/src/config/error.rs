@@ -8,6 +8,8 @@ use std::{
 use berth_admission::{Family, PolicyProblem};
 use humantime::format_duration;
 
+use crate::keys::{KeySetError, UrlProblem};
+
 use super::{
     field::{FieldPath, Position},
     name::NameError,
@@ -270,27 +272,42 @@ pub enum Fault {
         /// What the parser says.
         error: serde_json::Error,
     },
-    /// A key set that says too much.
-    #[error(
-        "{}: `keys[{index}]` holds a secret, and every Envoy would be sent it: replace that key, and give only the public half of the new one",
-        path.display()
-    )]
-    SecretKey {
-        /// The file.
-        path: PathBuf,
-        /// Which key of the set.
-        index: usize,
-    },
     /// Keys that admission cannot work with.
-    #[error("{}: `{member}`: {problem}", path.display())]
-    Jwks {
+    #[error("{} {error}", path.display())]
+    KeySet {
         /// The file.
         path: PathBuf,
-        /// The part of it, as a path; the whole set if it is `jwks`.
-        member: String,
-        /// What is wrong with it.
-        problem: PolicyProblem,
+        /// What is wrong with the set.
+        error: KeySetError,
     },
+    /// Nowhere to take keys from.
+    #[error(
+        "nothing says where its keys are: write `jwks_file`, `jwks_url` or, if it is an OpenID Provider, `discovery: true`"
+    )]
+    NoKeySource,
+    /// Keys from here and from there.
+    #[error("its keys come from `{first}` already: keep one of the two")]
+    TwoKeySources {
+        /// The other.
+        first: &'static str,
+    },
+    /// Something about the web for what is not fetched from there.
+    #[error("is for keys that are fetched, and these are in a file: leave it out")]
+    NotForKeyFile,
+    /// Nothing can be fetched from there.
+    #[error("`{url}` {problem}")]
+    KeyUrl {
+        /// What was written.
+        url: String,
+        /// What is wrong with it.
+        problem: UrlProblem,
+    },
+    /// Nobody to trust in the file.
+    #[error(
+        "{} has no certificate that can be read: it must hold those of the authorities to trust, in PEM",
+        .0.display()
+    )]
+    NoCaCertificate(PathBuf),
     /// A policy that makes no sense.
     #[error("{0}")]
     Policy(PolicyProblem),

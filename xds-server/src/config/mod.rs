@@ -16,6 +16,7 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
+    keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
 };
@@ -48,6 +49,8 @@ pub struct Config {
     /// The proxy-wasm module.
     pub filter: Filter,
     admission: PolicyConfig,
+    /// Where the keys of admission's issuers come from, in the order of the file.
+    pub key_sources: Vec<KeySource>,
     /// In the order of the file; at least one.
     pub pools: Vec<Pool>,
     /// Times that hold for every pool.
@@ -92,6 +95,8 @@ pub struct Tls {
     pub certificate_chain_pem: String,
     /// The key, as it is in the file. Not in `Debug`.
     pub private_key_pem: String,
+    /// Who signs clients' certificates, as it is in the file.
+    pub client_ca_pem: Option<String>,
 }
 
 /// The proxy-wasm module and its ways.
@@ -205,7 +210,7 @@ impl Config {
             .unwrap_or_default()
     }
 
-    /// What admission decides by; known to compile.
+    /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.
     pub fn admission_policy(&self) -> PolicyConfig {
         self.admission.clone()
     }

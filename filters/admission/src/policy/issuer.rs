@@ -1,10 +1,8 @@
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use crate::Reason;
 use crate::claims::Claims;
-use crate::config::IssuerConfig;
+use crate::config::{ClaimConfig, IssuerConfig};
 use crate::jwk::{Key, KeyProblem};
 use crate::matcher::Matcher;
 use crate::user::{API_KEY, CLIENT_CERTIFICATE};
@@ -25,7 +23,7 @@ pub(crate) struct Issuer {
     pub(crate) max_lifetime_seconds: Option<u64>,
     pub(crate) close_when_expired: bool,
     subjects: Vec<Matcher>,
-    required_claims: Vec<(String, Matcher)>,
+    required_claims: Vec<ClaimConfig>,
 }
 
 impl Issuer {
@@ -33,7 +31,7 @@ impl Issuer {
     pub(crate) fn lets_in(&self, subject: &str, claims: &Claims) -> Result<(), Reason> {
         let by_name =
             self.subjects.is_empty() || self.subjects.iter().any(|one| one.matches(subject));
-        let says = |(claim, matcher): &(String, Matcher)| claims.matches(claim, matcher);
+        let says = |one: &ClaimConfig| claims.matches(&one.claim, &one.matches);
         if by_name && self.required_claims.iter().all(says) {
             Ok(())
         } else {
@@ -46,15 +44,14 @@ pub(super) fn compile(
     configs: Vec<IssuerConfig>,
     ignored_keys: &mut Vec<PolicyError>,
 ) -> Result<Vec<Issuer>, PolicyError> {
-    let mut names = BTreeSet::new();
-    let mut issuers = Vec::new();
+    let mut issuers: Vec<Issuer> = Vec::new();
     for (index, config) in configs.into_iter().enumerate() {
         let name = &config.issuer;
         let problem = if name.is_empty() {
             Some(PolicyProblem::Empty)
         } else if [API_KEY, CLIENT_CERTIFICATE].contains(&name.as_str()) {
             Some(PolicyProblem::ReservedIssuer(name.clone()))
-        } else if !names.insert(name.clone()) {
+        } else if issuers.iter().any(|earlier| earlier.name == *name) {
             Some(PolicyProblem::Duplicate(name.clone()))
         } else {
             None
@@ -93,8 +90,10 @@ fn compile_issuer(
             PolicyProblem::ClockSkew,
         ));
     }
-    for claim in config.required_claims.keys() {
-        check_claim(claim, || format!("{field}.required_claims"))?;
+    for (index, rule) in config.required_claims.iter().enumerate() {
+        check_claim(&rule.claim, || {
+            format!("{field}.required_claims[{index}].claim")
+        })?;
     }
     Ok(Issuer {
         keys: compile_keys(&format!("{field}.jwks"), &config.jwks, ignored_keys)?,
@@ -105,7 +104,7 @@ fn compile_issuer(
         max_lifetime_seconds: config.max_lifetime_seconds,
         close_when_expired: config.close_when_expired,
         subjects: config.subjects,
-        required_claims: config.required_claims.into_iter().collect(),
+        required_claims: config.required_claims,
     })
 }
 

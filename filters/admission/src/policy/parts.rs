@@ -1,10 +1,8 @@
 //! The parts of a policy but its issuers and labels, checked one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::claims::{MAX_PRIORITY, is_name};
 use crate::config::{
-    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, ClientCertificateConfig,
+    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, ClaimConfig, ClientCertificateConfig,
     DefaultPools, Family, PoolConfig, PoolSource, Tag, TagsConfig,
 };
 use crate::cors::{Origin, Origins};
@@ -32,7 +30,7 @@ pub(crate) struct Allow {
     issuer: Option<String>,
     subject: Option<Matcher>,
     tenant: Option<Matcher>,
-    claims: Vec<(String, Matcher)>,
+    claims: Vec<ClaimConfig>,
 }
 
 impl Allow {
@@ -40,9 +38,9 @@ impl Allow {
         let is = |matcher: &Option<Matcher>, text: &str| {
             matcher.as_ref().is_none_or(|matcher| matcher.matches(text))
         };
-        let says = |(claim, matcher): &(String, Matcher)| {
+        let says = |one: &ClaimConfig| {
             let token = user.token.as_ref();
-            token.is_some_and(|token| token.claims.matches(claim, matcher))
+            token.is_some_and(|token| token.claims.matches(&one.claim, &one.matches))
         };
         self.issuer
             .as_ref()
@@ -87,8 +85,8 @@ pub(super) fn carriers(
     Ok(carriers)
 }
 
-pub(super) fn pools(configs: Vec<PoolConfig>) -> Result<BTreeMap<String, Pool>, PolicyError> {
-    let mut pools = BTreeMap::new();
+pub(super) fn pools(configs: Vec<PoolConfig>) -> Result<Vec<Pool>, PolicyError> {
+    let mut pools: Vec<Pool> = Vec::with_capacity(configs.len());
     for (index, config) in configs.into_iter().enumerate() {
         let field = format!("pools[{index}]");
         let name = config.name;
@@ -97,7 +95,7 @@ pub(super) fn pools(configs: Vec<PoolConfig>) -> Result<BTreeMap<String, Pool>, 
             let problem = PolicyProblem::PoolName(name);
             return Err(PolicyError::new(format!("{field}.name"), problem));
         }
-        if pools.contains_key(&name) {
+        if pools.iter().any(|earlier| earlier.name == name) {
             let problem = PolicyProblem::Duplicate(name);
             return Err(PolicyError::new(format!("{field}.name"), problem));
         }
@@ -105,13 +103,12 @@ pub(super) fn pools(configs: Vec<PoolConfig>) -> Result<BTreeMap<String, Pool>, 
             let field = format!("{field}.audiences[{index}]");
             return Err(PolicyError::new(field, PolicyProblem::Empty));
         }
-        let pool = Pool {
-            name: name.clone(),
+        pools.push(Pool {
+            name,
             family: config.family,
             audiences: config.audiences,
             allow: allow(config.allow, &field)?,
-        };
-        pools.insert(name, pool);
+        });
     }
     if pools.is_empty() {
         return Err(PolicyError::new("pools", PolicyProblem::Empty));
@@ -127,27 +124,24 @@ fn allow(configs: Vec<AllowConfig>, field: &str) -> Result<Vec<Allow>, PolicyErr
             // It would let in everybody, which is what is written by writing nothing.
             return Err(PolicyError::new(field, PolicyProblem::Empty));
         }
-        for claim in config.claims.keys() {
-            check_claim(claim, || format!("{field}.claims"))?;
+        for (index, rule) in config.claims.iter().enumerate() {
+            check_claim(&rule.claim, || format!("{field}.claims[{index}].claim"))?;
         }
         rules.push(Allow {
             issuer: config.issuer,
             subject: config.subject,
             tenant: config.tenant,
-            claims: config.claims.into_iter().collect(),
+            claims: config.claims,
         });
     }
     Ok(rules)
 }
 
 /// The defaults, checked; a family's only pool is its default even if nobody says so.
-pub(super) fn defaults(
-    config: DefaultPools,
-    pools: &BTreeMap<String, Pool>,
-) -> Result<DefaultPools, PolicyError> {
+pub(super) fn defaults(config: DefaultPools, pools: &[Pool]) -> Result<DefaultPools, PolicyError> {
     let of_family = |family, chosen: Option<String>| {
         let mut names = pools
-            .values()
+            .iter()
             .filter(|pool| pool.family == family)
             .map(|pool| &pool.name);
         match chosen {
@@ -213,7 +207,7 @@ pub(super) fn tags(config: TagsConfig) -> Result<Tags, PolicyError> {
     for (index, claim) in config.claims.iter().enumerate() {
         check_claim(claim, || format!("tags.claims[{index}]"))?;
     }
-    let mut names = BTreeSet::new();
+    let mut names: Vec<String> = Vec::new();
     let mut tags = Tags {
         claims: config.claims,
         ..Tags::default()
@@ -222,11 +216,12 @@ pub(super) fn tags(config: TagsConfig) -> Result<Tags, PolicyError> {
         let field = format!("tags.headers[{index}]");
         let problem = if !is_header(&header.name) {
             Some(PolicyProblem::Header)
-        } else if !names.insert(header.name.clone()) {
+        } else if names.contains(&header.name) {
             Some(PolicyProblem::Duplicate(header.name.clone()))
         } else {
             None
         };
+        names.push(header.name.clone());
         if let Some(problem) = problem {
             return Err(PolicyError::new(format!("{field}.name"), problem));
         }
@@ -252,7 +247,7 @@ pub(super) fn attempts(config: AttemptsConfig) -> Result<(), PolicyError> {
 
 pub(super) fn api_keys(
     configs: Vec<ApiKeyConfig>,
-    known: &BTreeMap<String, Pool>,
+    known: &[Pool],
 ) -> Result<Vec<ApiKey>, PolicyError> {
     if configs.len() > MAX_API_KEYS {
         return Err(PolicyError::new("api_keys", PolicyProblem::TooManyApiKeys));
@@ -293,7 +288,7 @@ pub(super) fn api_keys(
 
 pub(super) fn client_certificates(
     configs: Vec<ClientCertificateConfig>,
-    known: &BTreeMap<String, Pool>,
+    known: &[Pool],
 ) -> Result<Vec<ClientCertificate>, PolicyError> {
     let mut rules = Vec::with_capacity(configs.len());
     for (index, config) in configs.into_iter().enumerate() {
@@ -315,12 +310,11 @@ pub(super) fn client_certificates(
     Ok(rules)
 }
 
-fn check_pools(
-    names: &[String],
-    known: &BTreeMap<String, Pool>,
-    field: &str,
-) -> Result<(), PolicyError> {
-    match names.iter().position(|name| !known.contains_key(name)) {
+fn check_pools(names: &[String], known: &[Pool], field: &str) -> Result<(), PolicyError> {
+    match names
+        .iter()
+        .position(|name| !known.iter().any(|pool| pool.name == *name))
+    {
         None => Ok(()),
         Some(index) => {
             let name = names.get(index).cloned().unwrap_or_default();
