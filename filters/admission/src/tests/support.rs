@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Admission, Algorithm, Certificate, Decision, KeyMaterial, Memory, NativeVerifier, Policy,
-    PolicyConfig, Reason, Request, UnixSeconds, Verdict, VerifyError, VerifySignature, admit,
+    PolicyConfig, Reason, Request, Trace, UnixSeconds, Verdict, VerifyError, VerifySignature,
+    admit, explain,
 };
 
 /// The time of every test that does not say another.
@@ -328,6 +329,50 @@ pub(super) fn label(verdict: &Verdict) -> String {
         Decision::Refuse(reason) => reason.label().to_owned(),
         Decision::Undecided(undecided) => format!("{}?", undecided.reason),
         Decision::Preflight => "preflight".to_owned(),
+    }
+}
+
+/// The steps of a decision, by name, with their facts.
+#[derive(Debug, Default)]
+pub(super) struct Steps(pub(super) Vec<(&'static str, String)>);
+
+impl Trace for Steps {
+    fn step(&mut self, name: &'static str, facts: impl FnOnce() -> String) {
+        self.0.push((name, facts()));
+    }
+}
+
+impl Steps {
+    /// Those of a decision that is taken anew.
+    pub(super) fn of(sent: &Sent, policy: &Policy, verifier: &impl VerifySignature) -> Self {
+        Self::with(&mut Memory::new(policy, 0), sent, policy, verifier)
+    }
+
+    pub(super) fn with(
+        memory: &mut Memory,
+        sent: &Sent,
+        policy: &Policy,
+        verifier: &impl VerifySignature,
+    ) -> Self {
+        let mut steps = Self::default();
+        sent.read(|request| {
+            explain(
+                policy,
+                memory,
+                request,
+                UnixSeconds(NOW),
+                verifier,
+                &mut steps,
+            )
+        });
+        steps
+    }
+
+    /// The facts of a step.
+    pub(super) fn facts(&self, name: &str) -> Option<&str> {
+        let mut steps = self.0.iter();
+        let step = steps.find(|(step, _)| *step == name);
+        step.map(|(_, facts)| facts.as_str())
     }
 }
 
