@@ -115,20 +115,19 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
         let user = match self.identify(credential)? {
             Identity::Known(user) => user,
             Identity::Undecided(issuer, reason) => {
-                return Ok(Decision::Undecided(Box::new(Undecided {
-                    wish,
+                let undecided = Undecided {
                     issuer: issuer.name.clone(),
                     reason,
                     path: request.path.to_vec(),
                     headers: self.read_headers(),
-                })));
+                };
+                return Ok(Decision::Undecided(wish, Box::new(undecided)));
             }
         };
         let pool = self.choose_pool(&target, &user)?;
         self.may_use(pool, &user)?;
         let tags = self.policy.tags();
-        Ok(Decision::Admit(Box::new(Admission {
-            wish,
+        let admission = Admission {
             pool: pool.name.clone(),
             owner: user.owner(resume_key),
             priority: user.priority,
@@ -138,7 +137,8 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
             token_id: user.token_id,
             expires_at: user.expires_at,
             closes_at: user.closes_at,
-        })))
+        };
+        Ok(Decision::Admit(wish, Box::new(admission)))
     }
 
     /// The headers that whoever decides instead has to see.

@@ -22,9 +22,9 @@ pub struct Verdict {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Decision {
     /// Let it in, as said.
-    Admit(Box<Admission>),
+    Admit(Wish, Box<Admission>),
     /// Somebody who has more keys, or can compute more, has to be asked.
-    Undecided(Box<Undecided>),
+    Undecided(Wish, Box<Undecided>),
     /// Answer it with this reason.
     Refuse(Reason),
     /// Answer 204: a browser asks whether a page may ask.
@@ -34,8 +34,6 @@ pub enum Decision {
 /// Who was let in, and to what.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admission {
-    /// What the client wants.
-    pub wish: Wish,
     /// The pool to lease an instance from: one of the policy's, of this family.
     pub pool: String,
     /// Whose the session is.
@@ -74,8 +72,6 @@ pub struct Wish {
 /// compute its signature with.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Undecided {
-    /// What the client wants.
-    pub wish: Wish,
     /// Who the token says signed it: one of the policy's issuers.
     pub issuer: String,
     /// Why it is refused if nobody knows more.
@@ -89,7 +85,6 @@ pub struct Undecided {
 impl fmt::Debug for Undecided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Undecided")
-            .field("wish", &self.wish)
             .field("issuer", &self.issuer)
             .field("reason", &self.reason)
             .finish_non_exhaustive()
@@ -172,11 +167,11 @@ pub fn refusal_body(reason: Reason, retry_after_seconds: Option<u32>) -> String 
 }
 
 /// The JSON body that answers a [`Kind::Check`] which would have been let in.
-pub fn admitted_body(admission: &Admission) -> String {
+pub fn admitted_body(family: Family, admission: &Admission) -> String {
     let owner = &admission.owner;
     to_json(&Admitted {
         verdict: "admitted",
-        family: admission.wish.family,
+        family,
         pool: &admission.pool,
         issuer: &owner.issuer,
         subject: &owner.subject,

@@ -7,7 +7,6 @@
 //! A panic traps, and a trap ends every live session of the worker: nothing here panics, whatever a client, an instance
 //! or the control plane sends.
 
-mod body;
 mod cause;
 mod config;
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The words for a session, from the admitted request to its end.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use berth_admission::{Family, Owner, Reason, UnixSeconds};
+use berth_admission::{Admission, Family, Reason, UnixSeconds};
 
 /// Time since a fixed moment, which never goes back.
 pub(crate) type Uptime = Duration;
@@ -49,38 +49,17 @@ pub(crate) struct Lease {
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// Without the port; empty if the proxy does not know it.
-    pub(crate) client_address: String,
+    /// The client's address; `None` if the proxy does not know it.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) who: Who,
 }
 
 /// Who is behind a session.
 #[derive(Clone, Debug)]
 pub(crate) enum Who {
-    Admitted(Box<Admitted>),
+    Admitted(Box<Admission>),
     /// To be found out by the control plane, which tells it with its grant.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "admission decides all there is to decide")
-    )]
     Unverified(Unverified),
-}
-
-/// Who was let in, for what and for how long.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Admitted {
-    pub(crate) pool: String,
-    pub(crate) owner: Owner,
-    /// From 0 to 9; the greater goes first.
-    pub(crate) priority: u8,
-    /// What the instance has to have: names and values.
-    pub(crate) labels: Vec<(String, String)>,
-    /// The token's `jti`; empty if it has none.
-    pub(crate) token_id: String,
-    /// When the credential is no longer accepted; `None`: never.
-    pub(crate) expires_at: Option<UnixSeconds>,
-    /// When the session is to be closed, because its token has ended; `None`: it is not to be.
-    pub(crate) closes_at: Option<UnixSeconds>,
 }
 
 /// A request whose credential cannot be checked here, as the control plane needs it to do so.
@@ -101,7 +80,7 @@ impl fmt::Debug for Unverified {
 
 impl Session {
     /// `None` while it is not known.
-    pub(crate) fn admitted(&self) -> Option<&Admitted> {
+    pub(crate) fn admitted(&self) -> Option<&Admission> {
         match &self.who {
             Who::Admitted(admitted) => Some(admitted),
             Who::Unverified(_) => None,
@@ -109,7 +88,7 @@ impl Session {
     }
 
     /// Takes the control plane's word for who is behind it, if nobody knew. False if still nobody does.
-    pub(crate) fn learn(&mut self, found: Option<Box<Admitted>>) -> bool {
+    pub(crate) fn learn(&mut self, found: Option<Box<Admission>>) -> bool {
         if let Who::Unverified(_) = self.who {
             let Some(found) = found else {
                 return false;
@@ -151,15 +130,22 @@ pub(crate) struct Opening {
     pub(crate) hold: Duration,
 }
 
-/// Where an instance is reached, and what its request gets on the way that it has not got yet.
+/// Where an instance is reached.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Placement {
     pub(crate) cluster: String,
     pub(crate) endpoint: SocketAddr,
+    /// What its request has to be told on the way, where only the control plane knew.
+    pub(crate) found: Found,
+}
+
+/// What was found out of a request that was [`Unverified`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Found {
     /// What the access log may know, by name.
-    pub(crate) tags: Vec<(String, Vec<u8>)>,
+    pub(crate) tags: Vec<(String, String)>,
     /// What the instance gets to know.
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// An instance, for a session.
@@ -168,14 +154,14 @@ pub(crate) struct Grant {
     pub(crate) lease: Lease,
     pub(crate) placement: Placement,
     /// To an [`Unverified`] request.
-    pub(crate) admitted: Option<Box<Admitted>>,
+    pub(crate) admitted: Option<Box<Admission>>,
 }
 
 /// How an Acquire came out.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// To a check: an instance could be had. And by whom, if it was [`Unverified`].
-    Available(Option<Box<Admitted>>),
+    Available(Option<Box<Admission>>),
     Granted(Box<Grant>),
     Refused {
         reason: Reason,
@@ -185,6 +171,12 @@ pub(crate) enum Answer {
     Away,
     /// What was answered cannot be read; there may be a lease.
     Unreadable,
+}
+
+/// Somebody presented a credential that the control plane did not accept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FailedAttempt {
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// Who ended a session, or that it never began.

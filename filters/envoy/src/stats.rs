@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_admission::{Algorithm, PublicKey, Reason, VerifyError, VerifySignature};
+use berth_admission::{Algorithm, KeyMaterial, Reason, VerifyError, VerifySignature};
 use proxy_wasm::types::MetricType;
 
 use crate::host::{Host, MetricId};
@@ -84,25 +84,11 @@ impl<'a, H: Host> Stats<'a, H> {
     }
 
     /// A credential was left to the control plane.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "admission decides all there is to decide, and remembers nothing"
-        )
-    )]
     pub(crate) fn undecided(self) {
         self.count(|metrics| metrics.undecided);
     }
 
     /// A token was looked up in the cache.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "admission decides all there is to decide, and remembers nothing"
-        )
-    )]
     pub(crate) fn cache(self, hit: bool) {
         self.count(|metrics| match hit {
             true => metrics.cache_hit,
@@ -111,13 +97,6 @@ impl<'a, H: Host> Stats<'a, H> {
     }
 
     /// A client's attempt was over its limit.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "admission decides all there is to decide, and remembers nothing"
-        )
-    )]
     pub(crate) fn limited(self) {
         self.count(|metrics| metrics.limited);
     }
@@ -166,7 +145,7 @@ impl<H: Host, V: VerifySignature> VerifySignature for Timed<'_, H, V> {
     fn verify(
         &self,
         algorithm: Algorithm,
-        key: &PublicKey,
+        key: &KeyMaterial,
         message: &[u8],
         signature: &[u8],
     ) -> Result<bool, VerifyError> {

@@ -9,16 +9,16 @@ mod ended;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use berth_admission::Reason;
+use berth_admission::{Reason, admitted_body};
 
 pub(crate) use cadence::Cadence;
 
-use crate::body;
 use crate::session::{
     Answer, Cause, Close, Closed, ContextId, Ended, Grant, Lease, Now, Opening, Placement, Purpose,
-    Refusal, Session, SessionId, Token, Uptime, WhenAway, Who,
+    Refusal, Session, SessionId, Token, Uptime, WhenAway,
 };
 use ended::EndedLog;
 use stream::{Over, Phase, Stream};
@@ -212,7 +212,7 @@ impl Vm {
                 let Some(admitted) = stream.opening.session.admitted() else {
                     return Some(self.give_up(context, INTERNAL));
                 };
-                let body = body::admitted(family, admitted);
+                let body = admitted_body(family, admitted);
                 self.forget(context);
                 Some(Act::Admitted(context, body))
             }
@@ -263,10 +263,10 @@ impl Vm {
         self.give_up(context, INTERNAL)
     }
 
-    /// Whether only the control plane can tell who the stream's client is, and has not yet.
-    pub(crate) fn is_unverified(&self, context: ContextId) -> bool {
-        let stream = self.streams.get(&context);
-        stream.is_some_and(|stream| matches!(stream.opening.session.who, Who::Unverified(_)))
+    /// Whose the stream is, if the control plane is to find out who they are.
+    pub(crate) fn unverified(&self, context: ContextId) -> Option<Option<IpAddr>> {
+        let session = &self.streams.get(&context)?.opening.session;
+        session.admitted().is_none().then_some(session.client)
     }
 
     /// Refuses a request of which the control plane may know; its end will be told.

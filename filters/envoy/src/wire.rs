@@ -1,14 +1,14 @@
 //! The messages between a VM and the control plane, on the wire.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use berth_admission::{Owner, Reason, UnixSeconds};
+use berth_admission::{Admission, Owner, Reason, UnixSeconds};
 use berth_proto::session::v1 as proto;
 use prost::Message;
 
 use crate::session::{
-    Admitted, Answer, Cause, Close, Closed, Ended, Fence, Grant, Lease, Placement, SessionId, Who,
+    Answer, Cause, Close, Closed, Ended, Fence, Found, Grant, Lease, Placement, SessionId, Who,
 };
 use crate::vm::{Acquire, Identity, Report, Standing};
 
@@ -21,7 +21,7 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
     let request = proto::AcquireRequest {
         vm: Some(vm(acquire.vm, acquire.sequence)),
         session: session.id.0.clone(),
-        client_address: session.client_address.clone(),
+        client_address: address(session.client),
         check_only: acquire.check_only,
         ..proto::AcquireRequest::default()
     };
@@ -128,19 +128,18 @@ fn granted(grant: proto::Grant) -> Option<Answer> {
             .filter(|millis| *millis > 0)
             .map(Duration::from_millis),
     };
-    let mut placement = Placement {
+    let mut admitted = match grant.admitted {
+        Some(found) => Some(Box::new(admitted(found)?)),
+        None => None,
+    };
+    let found = admitted.as_mut().map(|admission| Found {
+        tags: std::mem::take(&mut admission.tags),
+        headers: std::mem::take(&mut admission.headers),
+    });
+    let placement = Placement {
         cluster: grant.cluster,
         endpoint,
-        tags: Vec::new(),
-        headers: Vec::new(),
-    };
-    let admitted = match grant.admitted {
-        Some(mut found) => {
-            placement.tags = pairs(&mut found.tags);
-            placement.headers = pairs(&mut found.headers);
-            Some(Box::new(admitted(found)?))
-        }
-        None => None,
+        found: found.unwrap_or_default(),
     };
     Some(Answer::Granted(Box::new(Grant {
         lease,
@@ -150,15 +149,17 @@ fn granted(grant: proto::Grant) -> Option<Answer> {
 }
 
 /// `None` if it does not say whose the session is, or for which pool.
-fn admitted(found: proto::Admitted) -> Option<Admitted> {
+fn admitted(found: proto::Admitted) -> Option<Admission> {
     let owner = found.owner?;
     if found.pool.is_empty() || owner.subject.is_empty() {
         return None;
     }
-    let expires_at = Some(found.expires_at)
-        .filter(|seconds| *seconds > 0)
-        .map(UnixSeconds);
-    Some(Admitted {
+    let moment = |seconds: u64| {
+        Some(seconds)
+            .filter(|seconds| *seconds > 0)
+            .map(UnixSeconds)
+    };
+    Some(Admission {
         pool: found.pool,
         owner: Owner {
             issuer: owner.issuer,
@@ -169,14 +170,23 @@ fn admitted(found: proto::Admitted) -> Option<Admitted> {
         priority: u8::try_from(found.priority).ok()?,
         labels: found.labels.into_iter().collect(),
         token_id: found.token_id,
-        expires_at,
-        closes_at: expires_at.filter(|_| found.close_when_expired),
+        expires_at: moment(found.expires_at),
+        closes_at: moment(found.closes_at),
+        tags: texts(found.tags)?,
+        headers: texts(found.headers)?,
     })
 }
 
-fn pairs(headers: &mut Vec<proto::Header>) -> Vec<(String, Vec<u8>)> {
-    let headers = std::mem::take(headers).into_iter();
-    headers.map(|header| (header.name, header.value)).collect()
+/// Without a port; empty if it is not known.
+fn address(client: Option<IpAddr>) -> String {
+    client.map(|client| client.to_string()).unwrap_or_default()
+}
+
+fn texts(headers: Vec<proto::Header>) -> Option<Vec<(String, String)>> {
+    let headers = headers.into_iter();
+    headers
+        .map(|header| Some((header.name, String::from_utf8(header.value).ok()?)))
+        .collect()
 }
 
 fn header((name, value): &(String, Vec<u8>)) -> proto::Header {
@@ -216,7 +226,7 @@ fn session(standing: &Standing<'_>) -> proto::Session {
                 .map(|admitted| owner(&admitted.owner))
                 .unwrap_or_default(),
         ),
-        client_address: session.client_address.clone(),
+        client_address: address(session.client),
         fence: standing.lease.map(|lease| fence(lease.fence)),
         instance: standing
             .lease

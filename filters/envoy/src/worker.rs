@@ -10,7 +10,8 @@ use crate::config::ControlPlane;
 use crate::hex::hex;
 use crate::host::{GrpcCall, Headers, Host};
 use crate::session::{
-    Answer, Cause, ContextId, Now, Opening, Placement, Purpose, Refusal, SessionId, Token,
+    Answer, Cause, ContextId, FailedAttempt, Now, Opening, Placement, Purpose, Refusal, SessionId,
+    Token,
 };
 use crate::stats::{Metrics, Stats};
 use crate::vm::{Act, Call, Identity, Vm};
@@ -47,7 +48,6 @@ impl<H: Host> Worker<H> {
 
     /// How many revocations the control plane counts, by its last answer. With another number, what is remembered of
     /// tokens may be wrong.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no tokens are remembered yet"))]
     pub(crate) fn revocations(&self) -> u64 {
         self.with(|vm| vm.revocations())
     }
@@ -116,10 +116,14 @@ impl<H: Host> Worker<H> {
     }
 
     /// A call came out: with this gRPC status and, if that is OK, an answer of so many bytes.
-    pub(crate) fn on_call_answer(&self, token: Token, status: u32, size: usize) {
-        let Some(call) = self.with(|vm| vm.take_call(token)) else {
-            return;
-        };
+    /// Says if it shows that somebody's credential is not good.
+    pub(crate) fn on_call_answer(
+        &self,
+        token: Token,
+        status: u32,
+        size: usize,
+    ) -> Option<FailedAttempt> {
+        let call = self.with(|vm| vm.take_call(token))?;
         let answer = match (status, size) {
             (GRPC_OK, 0) => Some(Vec::new()),
             (GRPC_OK, size) => Some(self.host.call_answer(size)),
@@ -131,12 +135,13 @@ impl<H: Host> Worker<H> {
                     Some(bytes) => self.heard(wire::acquire_response(&bytes)),
                     None => Answer::Away,
                 };
-                self.placed_by(context, answer);
+                self.placed_by(context, answer)
             }
             Call::Sync(told) => {
                 let closes = answer.and_then(|bytes| self.heard(wire::sync_response(&bytes)));
                 let acts = self.with(|vm| vm.synced(told, closes));
                 self.act(acts);
+                None
             }
         }
     }
@@ -148,19 +153,27 @@ impl<H: Host> Worker<H> {
         answered.answer
     }
 
-    fn placed_by(&self, context: ContextId, answer: Answer) {
+    fn placed_by(&self, context: ContextId, answer: Answer) -> Option<FailedAttempt> {
         if matches!(answer, Answer::Unreadable) {
             self.warn("an Acquire was answered with what is neither a grant nor a refusal");
         }
         let now = self.host.uptime();
         let (unverified, act) = self.with(|vm| {
-            let unverified = vm.is_unverified(context);
+            let unverified = vm.unverified(context);
             (unverified, vm.answered(context, answer, now))
         });
-        if unverified && matches!(act, Some(Act::Place(..) | Act::Admitted(..))) {
-            self.stats().allowed();
-        }
+        let failed = match &act {
+            Some(Act::Refuse(_, refusal)) if refusal.reason.status() == 401 => {
+                unverified.map(|client| FailedAttempt { client })
+            }
+            Some(Act::Place(..) | Act::Admitted(..)) if unverified.is_some() => {
+                self.stats().allowed();
+                None
+            }
+            _ => None,
+        };
         self.act(act);
+        failed
     }
 
     /// The root has ticked.
@@ -273,13 +286,13 @@ impl<H: Host> Worker<H> {
             (ENDPOINT_HEADER, endpoint.as_str()),
         ];
         let headers = headers.map(|(name, value)| (name, value.as_bytes()));
-        let more = placement.headers.iter();
-        let more = more.map(|(name, value)| (name.as_str(), value.as_slice()));
+        let more = placement.found.headers.iter();
+        let more = more.map(|(name, value)| (name.as_str(), value.as_bytes()));
         for (name, value) in more.chain(headers) {
             self.host.set_header(Headers::Request, name, Some(value));
         }
-        for (name, value) in &placement.tags {
-            self.tag(name, value);
+        for (name, value) in &placement.found.tags {
+            self.tag(name, value.as_bytes());
         }
         self.host.resume_request();
     }
@@ -315,6 +328,11 @@ impl<H: Host> Worker<H> {
             reason,
             retry_after_seconds: None,
         });
+    }
+
+    /// Answers a browser that asks on behalf of a page; what it may is said by who adds the headers.
+    pub(crate) fn preflight(&self) {
+        self.host.reply(204, &[("cache-control", "no-store")], &[]);
     }
 
     fn reply(&self, status: u16, more: &[(&str, &str)], body: &str) {

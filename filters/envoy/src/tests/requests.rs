@@ -105,7 +105,7 @@ fn an_admitted_request_waits_for_its_placement() {
     let expected = proto::AcquireRequest {
         vm: Some(proto::Vm {
             node: "edge-1".to_owned(),
-            id: "01".repeat(16),
+            id: "02".repeat(16),
             sequence: 1,
         }),
         session: session.clone(),

@@ -8,11 +8,11 @@ use crate::session::{Opening, Purpose, Session, SessionId, Unverified, Who};
 fn ask(proxy: &mut Proxy, purpose: Purpose) {
     let headers = list(&[(":method", "GET"), (":path", "/sign_in")]);
     proxy.request(STREAM, "other", headers);
-    let plugin = Plugin::parse(configuration().to_string().as_bytes()).unwrap();
+    let plugin = Plugin::parse(configuration().to_string().as_bytes(), 7).unwrap();
     let opening = Opening {
         session: Session {
             id: SessionId("s1".to_owned()),
-            client_address: "192.0.2.7".to_owned(),
+            client: Some("192.0.2.7".parse().unwrap()),
             who: Who::Unverified(Unverified {
                 path: b"/sign_in?token=\xff".to_vec(),
                 headers: vec![("authorization".to_owned(), b"Bearer \xff".to_vec())],
@@ -51,7 +51,7 @@ fn admitted() -> proto::Admitted {
         labels: [("gpu".to_owned(), "l40".to_owned())].into(),
         token_id: "t1".to_owned(),
         expires_at: 1_700_000_003,
-        close_when_expired: true,
+        closes_at: 1_700_000_003,
         tags: vec![header("subject", b"bob"), header("claim.group", b"blue")],
         headers: vec![header("x-user", b"bob")],
     }

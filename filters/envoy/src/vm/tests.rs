@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::session::{Admitted, Fence};
-use berth_admission::{Family, Owner, UnixSeconds};
+use crate::session::{Fence, Found, Who};
+use berth_admission::{Admission, Family, Owner, UnixSeconds};
 
 mod deadlines;
 mod schedules;
@@ -14,8 +14,8 @@ const HOLD: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_secs(1);
 const START: Uptime = Duration::from_secs(100);
 
-fn admitted() -> Admitted {
-    Admitted {
+fn admitted() -> Admission {
+    Admission {
         pool: "web".to_owned(),
         owner: Owner {
             issuer: "https://idp.example".to_owned(),
@@ -28,13 +28,15 @@ fn admitted() -> Admitted {
         token_id: String::new(),
         expires_at: None,
         closes_at: None,
+        tags: Vec::new(),
+        headers: Vec::new(),
     }
 }
 
 fn session(id: &str) -> Session {
     Session {
         id: SessionId(id.to_owned()),
-        client_address: "192.0.2.1".to_owned(),
+        client: Some("192.0.2.1".parse().unwrap()),
         who: Who::Admitted(Box::new(admitted())),
     }
 }
@@ -71,8 +73,7 @@ fn placement() -> Placement {
     Placement {
         cluster: "web-0".to_owned(),
         endpoint: "10.0.0.5:49100".parse().unwrap(),
-        tags: Vec::new(),
-        headers: Vec::new(),
+        found: Found::default(),
     }
 }
 
@@ -221,7 +222,7 @@ fn an_answer_decides_what_becomes_of_the_request() {
 
 #[test]
 fn a_check_is_answered_and_never_told_of() {
-    let yes = body::admitted(Family::Web, &admitted());
+    let yes = admitted_body(Family::Web, &admitted());
     for (answer, act) in [
         (Answer::Available(None), Act::Admitted(CONTEXT, yes)),
         (granted(1), refusal(Reason::Internal, None).unwrap()),

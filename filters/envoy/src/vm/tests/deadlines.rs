@@ -5,7 +5,7 @@ use super::*;
 /// Its token ends so many seconds after `START`, and is accepted for one more.
 fn until(seconds: u64, closes: bool) -> Opening {
     let end = at(START).unix.0 + seconds;
-    let admitted = Admitted {
+    let admitted = Admission {
         expires_at: Some(UnixSeconds(end + 1)),
         closes_at: closes.then_some(UnixSeconds(end)),
         ..admitted()

@@ -383,8 +383,8 @@ impl World {
     }
 }
 
-fn with(token: Credential) -> Box<Admitted> {
-    Box::new(Admitted {
+fn with(token: Credential) -> Box<Admission> {
+    Box::new(Admission {
         expires_at: token.expires_at.map(UnixSeconds),
         closes_at: token.closes_at.map(UnixSeconds),
         ..admitted()

@@ -18,15 +18,15 @@ fn unverified(opening: Opening) -> Opening {
     Opening { session, ..opening }
 }
 
-fn found() -> Option<Box<Admitted>> {
-    Some(Box::new(Admitted {
+fn found() -> Option<Box<Admission>> {
+    Some(Box::new(Admission {
         token_id: "t1".to_owned(),
         expires_at: Some(UnixSeconds(2_000)),
         ..admitted()
     }))
 }
 
-fn grant_to(admitted: Option<Box<Admitted>>) -> Answer {
+fn grant_to(admitted: Option<Box<Admission>>) -> Answer {
     Answer::Granted(Box::new(Grant {
         lease: lease(1),
         placement: placement(),
@@ -34,7 +34,7 @@ fn grant_to(admitted: Option<Box<Admitted>>) -> Answer {
     }))
 }
 
-fn stated(vm: &mut Vm) -> Vec<(Option<Admitted>, Option<Lease>)> {
+fn stated(vm: &mut Vm) -> Vec<(Option<Admission>, Option<Lease>)> {
     let (report, _) = vm.sync();
     let sessions = report.sessions.unwrap().into_iter();
     sessions
@@ -51,10 +51,10 @@ fn stated(vm: &mut Vm) -> Vec<(Option<Admitted>, Option<Lease>)> {
 fn a_grant_tells_whose_it_is() {
     let mut vm = vm_with(unverified(opening("s")), Reached::Asking);
     assert_eq!(stated(&mut vm), [(None, None)]);
-    assert!(vm.is_unverified(CONTEXT));
+    assert!(vm.unverified(CONTEXT).is_some());
     let act = vm.answered(CONTEXT, grant_to(found()), START);
     assert_eq!(act, Some(Act::Place(CONTEXT, placement())));
-    assert!(!vm.is_unverified(CONTEXT));
+    assert!(!vm.unverified(CONTEXT).is_some());
     assert_eq!(
         stated(&mut vm),
         [(found().map(|found| *found), Some(lease(1)))]
@@ -96,7 +96,7 @@ fn nobody_is_told_who_they_are_by_a_grant_if_that_was_known() {
 
 #[test]
 fn a_check_says_who_was_found() {
-    let body = body::admitted(Family::Web, &found().unwrap());
+    let body = admitted_body(Family::Web, &found().unwrap());
     for (found, act) in [
         (found(), Some(Act::Admitted(CONTEXT, body))),
         (None, refusal(Reason::Internal, None)),
