@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_admission::{
     Admission, Algorithm, Certificate, Decision, Edits, KeyMaterial, Memory, Policy, Request,
-    UnixSeconds, Verdict, VerifyError, VerifySignature, admit, admitted_body,
+    UnixSeconds, Verdict, VerifyError, VerifySignature, Wish, admit, admitted_body,
 };
 
 /// A policy in which every rule is in force.
@@ -106,7 +106,7 @@ fn check(policy: &Policy, request: &Request<'_>) -> &'static str {
         Err(VerifyError::Unavailable),
     ] {
         let verdict = answer(policy, &mut Memory::new(policy, 0), request, says);
-        if let Decision::Admit(admission) = verdict.decision {
+        if let Decision::Admit(_, admission) = verdict.decision {
             let issuer = admission.owner.issuer.as_str();
             assert_ne!(issuer, "i", "admitted without a signature");
         }
@@ -115,16 +115,16 @@ fn check(policy: &Policy, request: &Request<'_>) -> &'static str {
     let verdict = answer(policy, &mut memory, request, Ok(true));
     // What was verified is remembered, and nothing else.
     let again = answer(policy, &mut memory, request, Ok(false));
-    if let Decision::Admit(_) = verdict.decision {
+    if let Decision::Admit(..) = verdict.decision {
         assert_eq!(again.decision, verdict.decision);
     }
     check_edits(policy, request, &verdict.edits);
     match verdict.decision {
         Decision::Refuse(reason) => reason.label(),
-        Decision::Undecided(_) => "undecided",
+        Decision::Undecided(..) => "undecided",
         Decision::Preflight => "preflight",
-        Decision::Admit(admission) => {
-            check_promises(&admission);
+        Decision::Admit(wish, admission) => {
+            check_promises(&wish, &admission);
             "admitted"
         }
     }
@@ -157,7 +157,7 @@ fn check_edits(policy: &Policy, request: &Request<'_>, edits: &Edits) {
     );
 }
 
-fn check_promises(admission: &Admission) {
+fn check_promises(wish: &Wish, admission: &Admission) {
     assert!(["n", "v", "w"].contains(&admission.pool.as_str()));
     let owner = &admission.owner;
     assert!(["i", "api_key", "client_certificate"].contains(&owner.issuer.as_str()));
@@ -179,7 +179,9 @@ fn check_promises(admission: &Admission) {
         assert!((1..=256).contains(&value.len()));
         assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
     }
-    assert!(serde_json::from_str::<serde_json::Value>(&admitted_body(admission)).is_ok());
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&admitted_body(wish.family, admission)).is_ok()
+    );
 }
 
 fn answer(

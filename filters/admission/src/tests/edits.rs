@@ -80,12 +80,12 @@ fn of_the_protocols_a_client_offers_those_that_are_no_credential_remain() {
         let edit = edits.find(|(name, _)| *name == "sec-websocket-protocol");
         let expected = header.map(|header| header.map(str::as_bytes));
         assert_eq!(edit.map(|(_, value)| value), expected, "{offered}");
-        let wish = sent.admitted(&policy).wish;
+        let wish = sent.wish(&policy);
         assert_eq!(wish.answer_subprotocol.as_deref(), answer, "{offered}");
     }
     let sent = Sent::to("/rtsp").bearer(token());
     let edits = sent.verdict(&policy, &Always::yes()).edits;
     let names: Vec<_> = edits.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["authorization"]);
-    assert_eq!(sent.admitted(&policy).wish.answer_subprotocol, None);
+    assert_eq!(sent.wish(&policy).answer_subprotocol, None);
 }

@@ -14,7 +14,7 @@ use super::support::{
 };
 use crate::{
     Admission, Algorithm, Certificate, Decision, Edits, Memory, Policy, PolicyConfig, Reason,
-    VerifyError, admitted_body, ecdsa_signature_to_der,
+    VerifyError, Wish, admitted_body, ecdsa_signature_to_der,
 };
 
 /// One in which everything is looked at.
@@ -50,7 +50,7 @@ fn everything() -> Value {
 }
 
 /// What an admission promises to those who use it.
-fn check_promises(admission: &Admission) -> Result<(), TestCaseError> {
+fn check_promises(wish: &Wish, admission: &Admission) -> Result<(), TestCaseError> {
     let owner = &admission.owner;
     let pools = ["native", "web-a", "web-b"];
     prop_assert!(pools.contains(&admission.pool.as_str()));
@@ -73,7 +73,7 @@ fn check_promises(admission: &Admission) -> Result<(), TestCaseError> {
         prop_assert!(!value.starts_with(' ') && !value.ends_with(' '));
     }
     prop_assert!(admission.expires_at.is_some_and(|end| end.0 > NOW));
-    if let Some(answer) = &admission.wish.answer_subprotocol {
+    if let Some(answer) = &wish.answer_subprotocol {
         prop_assert!(!answer.is_empty());
         prop_assert!(
             answer
@@ -81,7 +81,7 @@ fn check_promises(admission: &Admission) -> Result<(), TestCaseError> {
                 .all(|byte| byte.is_ascii_graphic() && byte != b',')
         );
     }
-    prop_assert!(serde_json::from_str::<Value>(&admitted_body(admission)).is_ok());
+    prop_assert!(serde_json::from_str::<Value>(&admitted_body(wish.family, admission)).is_ok());
     Ok(())
 }
 
@@ -100,9 +100,9 @@ fn check_request(policy: &Policy, sent: &Sent) -> Result<(), TestCaseError> {
     let mut memory = Memory::new(policy, 0);
     let verdict = sent.verdict_at(NOW, policy, &mut memory, &asked);
     let admitted = match &verdict.decision {
-        Decision::Admit(admission) => {
+        Decision::Admit(wish, admission) => {
             prop_assert_eq!(asked.asked.get(), 1);
-            check_promises(admission)?;
+            check_promises(wish, admission)?;
             true
         }
         _ => false,
@@ -336,7 +336,7 @@ proptest! {
 
         let policy = policy_with(json!({}));
         let verdict = sent.verdict(&policy, &Always::yes());
-        let Decision::Admit(admission) = &verdict.decision else {
+        let Decision::Admit(wish, admission) = &verdict.decision else {
             return Err(TestCaseError::fail(label(&verdict)));
         };
         prop_assert_eq!(&admission.owner.resume_key, &key);
@@ -347,8 +347,8 @@ proptest! {
         }
         let mut printed = vec![
             left.path.escape_ascii().to_string(),
-            admission.wish.answer_subprotocol.clone().unwrap_or_default(),
-            admitted_body(admission),
+            wish.answer_subprotocol.clone().unwrap_or_default(),
+            admitted_body(wish.family, admission),
             format!("{verdict:?}"),
             sent.read(|request| format!("{request:?}")),
             format!("{:?}", sent.verdict(&policy, &Always::new(Ok(false)))),

@@ -57,11 +57,9 @@ fn the_path_says_the_family_and_the_pool() {
     ];
     let policy = policy_with(json!({}));
     for (path, expected) in table {
-        let answer = Sent::to(path)
-            .bearer(token())
-            .meets(&policy, &Always::yes());
-        let answer = match answer {
-            Ok(admission) => format!("{} {}", admission.wish.family, admission.pool),
+        let sent = Sent::to(path).bearer(token());
+        let answer = match sent.meets(&policy, &Always::yes()) {
+            Ok(admission) => format!("{} {}", sent.wish(&policy).family, admission.pool),
             Err(reason) => reason.label().to_owned(),
         };
         assert_eq!(answer, expected, "{path}");
@@ -94,10 +92,10 @@ fn an_upgrade_to_websocket_is_one_and_anything_else_asks() {
     let policy = policy_with(json!({}));
     for (upgrade, expected) in table {
         let sent = Sent::to("/rtsp").bearer(token()).upgrade(upgrade);
-        assert_eq!(sent.admitted(&policy).wish.kind, expected, "{upgrade}");
+        assert_eq!(sent.wish(&policy).kind, expected, "{upgrade}");
     }
     let sent = Sent::to("/rtsp").bearer(token()).without("upgrade");
-    assert_eq!(sent.admitted(&policy).wish.kind, Kind::Check);
+    assert_eq!(sent.wish(&policy).kind, Kind::Check);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Admission, Algorithm, Certificate, Decision, KeyMaterial, Memory, NativeVerifier, Policy,
-    PolicyConfig, Reason, Request, Trace, UnixSeconds, Verdict, VerifyError, VerifySignature,
+    PolicyConfig, Reason, Request, Trace, UnixSeconds, Verdict, VerifyError, VerifySignature, Wish,
     admit, explain,
 };
 
@@ -299,6 +299,14 @@ impl Sent {
         answer.unwrap_or_else(|reason| panic!("{self:?}: {reason}"))
     }
 
+    /// What it asks for, of who lets it in.
+    pub(super) fn wish(&self, policy: &Policy) -> Wish {
+        match self.verdict(policy, &Always::yes()).decision {
+            Decision::Admit(wish, _) => wish,
+            other => panic!("{self:?}: {other:?}"),
+        }
+    }
+
     /// What comes of it if nobody knows more than we do.
     pub(super) fn meets(
         &self,
@@ -306,9 +314,9 @@ impl Sent {
         verifier: &impl VerifySignature,
     ) -> Result<Admission, Reason> {
         match self.verdict(policy, verifier).decision {
-            Decision::Admit(admission) => Ok(*admission),
+            Decision::Admit(_, admission) => Ok(*admission),
             Decision::Refuse(reason) => Err(reason),
-            Decision::Undecided(undecided) => Err(undecided.reason),
+            Decision::Undecided(_, undecided) => Err(undecided.reason),
             Decision::Preflight => panic!("{self:?} is a preflight"),
         }
     }
@@ -325,9 +333,9 @@ pub(super) fn outcome<T>(answer: &Result<T, Reason>) -> &'static str {
 /// `admitted`, `preflight` or the reason; where somebody else is to be asked, `reason?`.
 pub(super) fn label(verdict: &Verdict) -> String {
     match &verdict.decision {
-        Decision::Admit(_) => "admitted".to_owned(),
+        Decision::Admit(..) => "admitted".to_owned(),
         Decision::Refuse(reason) => reason.label().to_owned(),
-        Decision::Undecided(undecided) => format!("{}?", undecided.reason),
+        Decision::Undecided(_, undecided) => format!("{}?", undecided.reason),
         Decision::Preflight => "preflight".to_owned(),
     }
 }

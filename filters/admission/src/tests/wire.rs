@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::support::{Always, NOW, Sent, claims, label, policy_with, unsigned};
-use crate::{Memory, Reason, admitted_body, refusal_body};
+use crate::{Family, Memory, Reason, admitted_body, refusal_body};
 
 #[test]
 fn every_reason_has_one_label_that_finds_it() {
@@ -92,7 +92,7 @@ fn an_admission_says_who_and_where() {
         .bearer(token)
         .meets(&policy, &Always::yes())
         .unwrap();
-    let body: Value = serde_json::from_str(&admitted_body(&admission)).unwrap();
+    let body: Value = serde_json::from_str(&admitted_body(Family::Web, &admission)).unwrap();
     let expected = json!({
         "verdict": "admitted",
         "family": "web",
@@ -107,7 +107,7 @@ fn an_admission_says_who_and_where() {
     let mut without = admission;
     without.owner.tenant.clear();
     without.expires_at = None;
-    let body: Value = serde_json::from_str(&admitted_body(&without)).unwrap();
+    let body: Value = serde_json::from_str(&admitted_body(Family::Web, &without)).unwrap();
     assert_eq!((body.get("tenant"), body.get("expires_at")), (None, None));
 }
 
@@ -135,7 +135,7 @@ fn nothing_that_is_printed_holds_a_credential() {
         format!("{verdict:?}"),
         format!("{undecided:?}"),
         format!("{memory:?}"),
-        admitted_body(&admission),
+        admitted_body(Family::Web, &admission),
     ];
     for text in printed {
         for secret in token.split('.').take(2).chain(["resume-me"]) {
