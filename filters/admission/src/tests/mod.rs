@@ -12,4 +12,5 @@ mod readme;
 mod requests;
 mod rfc7515;
 mod support;
+mod vectors;
 mod wire;
