@@ -1,5 +1,6 @@
 //! The messages between a VM and the control plane, on the wire.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use berth_admission::{Owner, Reason};
@@ -23,7 +24,7 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
         client_address: session.client_address.clone(),
         check_only: acquire.check_only,
         priority: session.priority.into(),
-        labels: session.labels.iter().cloned().collect(),
+        labels: labels(&session.labels),
         ..proto::AcquireRequest::default()
     }
     .encode_to_vec()
@@ -87,6 +88,13 @@ fn granted(grant: proto::Grant) -> Option<Answer> {
         endpoint,
     };
     Some(Answer::Granted(lease, placement))
+}
+
+fn labels(labels: &[(String, String)]) -> BTreeMap<String, String> {
+    // To collect them would sort them first, and what sorts is 8 kB of the module.
+    let mut map = BTreeMap::new();
+    map.extend(labels.iter().cloned());
+    map
 }
 
 fn vm(identity: &Identity, sequence: u64) -> proto::Vm {
