@@ -36,6 +36,8 @@ pub struct Scrape<'a> {
     pub learning: bool,
     /// Proxies with an open stream.
     pub nodes: usize,
+    /// What the operator has revoked.
+    pub revocations: usize,
     /// How far the store is.
     pub store: Progress,
     /// Nothing can be written to it.
@@ -257,6 +259,11 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
     let plain = [
         ("xds_nodes", "Proxies with an open stream", scrape.nodes),
         (
+            "revocations",
+            "Users, tokens and sessions that are revoked",
+            scrape.revocations,
+        ),
+        (
             "learning",
             "1 while nothing is granted after a start",
             usize::from(scrape.learning),
@@ -315,6 +322,7 @@ mod tests {
             instances: vec![instance],
             learning: false,
             nodes: 0,
+            revocations: 0,
             store: Progress::default(),
             store_failing: false,
             waiting: BTreeMap::from([("web".into(), 1)]),
@@ -327,7 +335,7 @@ mod tests {
                 _ => name.to_owned(),
             })
             .collect();
-        assert_eq!(names.len(), 19, "{text}");
+        assert_eq!(names.len(), 20, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

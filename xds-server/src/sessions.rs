@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::controller::{Controller, Gone, NotPlaced, Placed};
 use crate::placement::{
     Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
-    ReportedSession, Sync, User,
+    ReportedLease, ReportedSession, Sync, User,
 };
 
 /// The gRPC service.
@@ -48,7 +48,7 @@ impl Sessions for SessionService {
         let outcome = outcome.unwrap_or_else(|refusal| Outcome::Refusal(refused(refusal)));
         Ok(Response::new(proto::AcquireResponse {
             outcome: Some(outcome),
-            ..proto::AcquireResponse::default()
+            revocations: self.controller.revocations_seen(),
         }))
     }
 
@@ -68,7 +68,7 @@ impl Sessions for SessionService {
             .collect();
         Ok(Response::new(proto::SyncResponse {
             close,
-            ..proto::SyncResponse::default()
+            revocations: self.controller.revocations_seen(),
         }))
     }
 }
@@ -92,6 +92,7 @@ pub(crate) fn reason(refusal: NotPlaced) -> (Reason, Option<u32>) {
         Refusal::NoInstance { retry_after } => (Reason::NoInstance, seconds(retry_after)),
         Refusal::NoSuchPool => (Reason::NoSuchPool, None),
         Refusal::QueueFull { retry_after } => (Reason::QueueFull, seconds(retry_after)),
+        Refusal::Revoked => (Reason::Revoked, None),
         Refusal::SessionExists => (Reason::SessionExists, None),
         Refusal::Superseded => (Reason::Superseded, None),
         Refusal::Terminated => (Reason::Cancelled, None),
@@ -125,8 +126,16 @@ fn grant(placed: Placed) -> proto::Grant {
         instance: placed.grant.instance.to_string(),
         cluster: placed.cluster.to_string(),
         endpoint: placed.endpoint.to_string(),
+        max_age_ms: placed.age_left.map_or(0, max_age),
         ..proto::Grant::default()
     }
+}
+
+/// In milliseconds. Zero says for ever, so that who has none left is given the least there is.
+fn max_age(age_left: Duration) -> u64 {
+    u64::try_from(age_left.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
@@ -140,7 +149,13 @@ fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
         client_address: bounded(request.client_address, "client_address")?.into(),
         priority: priority(request.priority)?,
         labels: labels(request.labels)?,
+        token_id: token_id(request.token_id)?,
     })
+}
+
+fn token_id(id: String) -> Result<Option<Arc<str>>, Status> {
+    let id = bounded(id, "token_id")?;
+    Ok((!id.is_empty()).then(|| id.into()))
 }
 
 fn priority(priority: u32) -> Result<Priority, Status> {
@@ -177,10 +192,10 @@ fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
                 proto::EndCause::Unspecified => EndCause::Unlisted,
                 proto::EndCause::Client => EndCause::Client,
                 proto::EndCause::Instance => EndCause::Instance,
-                proto::EndCause::Berth
-                | proto::EndCause::TokenExpired
-                | proto::EndCause::MaxAge => EndCause::Berth,
+                proto::EndCause::Berth => EndCause::Berth,
                 proto::EndCause::NotEstablished => EndCause::NotEstablished,
+                proto::EndCause::TokenExpired => EndCause::TokenExpired,
+                proto::EndCause::MaxAge => EndCause::MaxAge,
             };
             Ok(ReportedEnd {
                 session: bounded(ended.session, "ended.session")?.into(),
@@ -197,22 +212,28 @@ fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
 }
 
 fn session(session: proto::Session) -> Result<ReportedSession, Status> {
-    let grant = session
-        .fence
-        .map(|reported| {
-            Ok::<_, Status>(Grant {
-                fence: fence(reported),
-                instance: bounded(session.instance, "sessions.instance")?.into(),
-            })
-        })
-        .transpose()?;
-    Ok(ReportedSession {
-        session: bounded(session.session, "sessions.session")?.into(),
+    let id = bounded(session.session, "sessions.session")?.into();
+    let Some(reported) = session.fence else {
+        // What is pending may not be known to its own filter yet, whose it is and from which pool: its Acquire says so.
+        return Ok(ReportedSession {
+            session: id,
+            lease: None,
+        });
+    };
+    let lease = ReportedLease {
+        grant: Grant {
+            fence: fence(reported),
+            instance: bounded(session.instance, "sessions.instance")?.into(),
+        },
         pool: bounded(session.pool, "sessions.pool")?.into(),
         owner: owner(session.owner)?,
         client_address: bounded(session.client_address, "sessions.client_address")?.into(),
-        established: session.established && grant.is_some(),
-        grant,
+        token_id: token_id(session.token_id)?,
+        established: session.established,
+    };
+    Ok(ReportedSession {
+        session: id,
+        lease: Some(lease),
     })
 }
 

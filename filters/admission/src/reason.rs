@@ -43,6 +43,8 @@ pub enum Reason {
     QueueFull,
     /// The client did not finish its request in time.
     RequestTimeout,
+    /// The operator revoked the user, the token or the session.
+    Revoked,
     /// The policy gives a user one session, and there is one.
     SessionExists,
     /// A newer request of the same user took this one's place.
@@ -78,6 +80,7 @@ impl Reason {
         Self::TokenExpired,
         Self::TokenNotYetValid,
         Self::WrongAudience,
+        Self::Revoked,
         Self::PoolForbidden,
         Self::NotFound,
         Self::NoSuchPool,
@@ -119,6 +122,7 @@ impl Reason {
             Self::TokenExpired => "token_expired",
             Self::TokenNotYetValid => "token_not_yet_valid",
             Self::WrongAudience => "wrong_audience",
+            Self::Revoked => "revoked",
             Self::PoolForbidden => "pool_forbidden",
             Self::NotFound => "not_found",
             Self::NoSuchPool => "no_such_pool",
@@ -152,7 +156,8 @@ impl Reason {
             | Self::BadSignature
             | Self::TokenExpired
             | Self::TokenNotYetValid
-            | Self::WrongAudience => 401,
+            | Self::WrongAudience
+            | Self::Revoked => 401,
             Self::PoolForbidden => 403,
             Self::NotFound | Self::NoSuchPool => 404,
             Self::MethodNotAllowed => 405,
@@ -184,6 +189,7 @@ impl Reason {
             Self::TokenExpired => "The token has expired.",
             Self::TokenNotYetValid => "The token is not valid yet.",
             Self::WrongAudience => "The token is meant for another service.",
+            Self::Revoked => "The credential, or its user, was revoked.",
             Self::PoolForbidden => "The token does not permit this pool.",
             Self::NotFound => "No signaling is served at this path.",
             Self::NoSuchPool => "The request names no pool that serves this kind of client.",

@@ -15,6 +15,7 @@ use self::{
     config::{BootstrapCommand, CheckCommand, ServeCommand},
     history::HistoryCommand,
     instances::InstancesCommand,
+    revocations::{RevocationsCommand, RevokeCommand},
     sessions::SessionsCommand,
     token::{TokenCommand, TokenError},
 };
@@ -23,6 +24,7 @@ mod admin;
 mod config;
 mod history;
 mod instances;
+mod revocations;
 mod sessions;
 mod table;
 mod token;
@@ -51,6 +53,10 @@ enum Command {
     Sessions(SessionsCommand),
     /// List sessions that are over
     History(HistoryCommand),
+    /// Keep out a user, a token or a session, and close what is live of it
+    Revoke(RevokeCommand),
+    /// List what is revoked; lift a revocation
+    Revocations(RevocationsCommand),
 }
 
 /// Why a command did not do what it was told to.
@@ -107,6 +113,8 @@ async fn execute(command: Command) -> Result<(), CliError> {
         Command::Instances(command) => command.execute().await?,
         Command::Sessions(command) => command.execute().await?,
         Command::History(command) => command.execute().await?,
+        Command::Revoke(command) => command.execute().await?,
+        Command::Revocations(command) => command.execute().await?,
     };
     match io::stdout().write_all(answer.as_bytes()) {
         // The reader has seen enough: `berth sessions | head`.
@@ -136,6 +144,7 @@ Examples:
   berth instances drain gpu-1                give gpu-1 to nobody new
   berth sessions                             who is there?
   berth history --since 1h                   who was there?
+  berth revoke --subject alice               close alice's sessions, and let her in no more
 
 Exit codes: 0 done, 1 failed, 64 the arguments or the configuration have to be changed.
 ";

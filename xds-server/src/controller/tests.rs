@@ -225,6 +225,7 @@ fn acquire(session: &str, sequence: u64) -> Acquire {
         client_address: "203.0.113.9".into(),
         priority: Priority::default(),
         labels: Labels::default(),
+        token_id: None,
     }
 }
 

@@ -28,6 +28,8 @@ impl Placement {
             self.refuse(request, &acquire.session, Refusal::Cancelled);
         } else if let Some(known) = known {
             self.acquire_again(request, known, &acquire);
+        } else if self.is_revoked(&acquire) {
+            self.refuse(request, &acquire.session, Refusal::Revoked);
         } else if let Some(pool) = self.pools.find(&acquire.pool) {
             let user = self.users.find_or_insert_default(&acquire.owner.user);
             let hold = self.pools.get(pool).map(|pool| pool.policy.hold);
@@ -78,6 +80,9 @@ impl Placement {
     /// # Errors
     /// The refusal.
     pub fn check(&self, now: Time, acquire: &Acquire) -> Result<(), Refusal> {
+        if self.is_revoked(acquire) {
+            return Err(Refusal::Revoked);
+        }
         let pool = self.pools.find(&acquire.pool).ok_or(Refusal::NoSuchPool)?;
         if self.learning {
             return Err(Refusal::Learning);
@@ -146,6 +151,8 @@ impl Placement {
 
     /// The same session asks again: an answer was lost, or the first Acquire never came.
     fn acquire_again(&mut self, request: RequestId, key: SessionKey, acquire: &Acquire) {
+        let known = self.sessions.get(key);
+        let revoked = known.is_some_and(|known| self.is_revoked(&known.acquire));
         let Some(known) = self.sessions.get_mut(key) else {
             return;
         };
@@ -160,6 +167,8 @@ impl Placement {
                 let earlier = std::mem::replace(&mut waiting.request, request);
                 self.refuse(earlier, session, Refusal::Cancelled);
             }
+            // Its VM is to close it, and may be on its way to the instance by an earlier answer.
+            SessionState::Holds(_) if revoked => self.refuse(request, session, Refusal::Revoked),
             SessionState::Holds(slot) => {
                 let (slot, sequence) = (*slot, known.sequence);
                 self.grant_again(request, slot, sequence);

@@ -228,7 +228,10 @@ impl World {
             }
             ProxyEvent::StreamEnds(place, session, cause) => self.end(place, &session, cause),
             ProxyEvent::Upgraded(place, session) => {
-                if self.vm(place).is_some_and(|vm| vm.established(&session)) {
+                if self
+                    .vm(place)
+                    .is_some_and(|vm| vm.established(&session, now))
+                {
                     self.coverage.add("established");
                 }
             }
