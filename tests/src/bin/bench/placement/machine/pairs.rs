@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use berth::placement::{
     Acquire, Effect, EndCause, Fence, Grant, InstanceSpec, Labels, Origin, Outcome, Owner,
-    Placement, PoolPolicy, Priority, ReportedEnd, ReportedLease, ReportedSession, RequestId, SessionId, Sync,
-    Time, Timing, User,
+    Placement, PoolPolicy, Priority, ReportedEnd, ReportedLease, ReportedSession, RequestId,
+    SessionId, Sync, Time, Timing, User,
 };
 use tokio::time::Instant;
 
