@@ -304,6 +304,7 @@ mod tests {
                 Refusal::QueueFull { retry_after },
                 (Reason::QueueFull, Some(2)),
             ),
+            (Refusal::Revoked, (Reason::Revoked, None)),
             (Refusal::SessionExists, (Reason::SessionExists, None)),
             (Refusal::Superseded, (Reason::Superseded, None)),
             (Refusal::Terminated, (Reason::Cancelled, None)),
@@ -327,6 +328,81 @@ mod tests {
     }
 
     #[test]
+    fn zero_is_not_said_of_what_has_no_time_left() {
+        for (left, said) in [(0, 1), (1, 1), (1_500, 1_500)] {
+            assert_eq!(max_age(Duration::from_millis(left)), said);
+        }
+        assert_eq!(max_age(Duration::MAX), u64::MAX);
+    }
+
+    fn held() -> proto::Session {
+        proto::Session {
+            session: "s".to_owned(),
+            pool: "web".to_owned(),
+            owner: Some(proto::Owner::default()),
+            fence: Some(proto::Fence::default()),
+            instance: "gpu-1".to_owned(),
+            established: true,
+            token_id: "jti".to_owned(),
+            ..proto::Session::default()
+        }
+    }
+
+    #[test]
+    fn what_is_pending_may_be_nobodys_yet() {
+        let lease = session(held()).unwrap().lease.unwrap();
+        assert_eq!(lease.token_id.as_deref(), Some("jti"));
+        assert!(lease.established);
+        let nobodys = proto::Session {
+            session: "s".to_owned(),
+            ..proto::Session::default()
+        };
+        for pending in [
+            nobodys,
+            proto::Session {
+                fence: None,
+                ..held()
+            },
+        ] {
+            let reported = session(pending).unwrap();
+            assert_eq!(reported.session.as_str(), "s");
+            assert!(reported.lease.is_none());
+        }
+        let ownerless = proto::Session {
+            owner: None,
+            ..held()
+        };
+        assert!(session(ownerless).is_err(), "what is held is somebody's");
+    }
+
+    #[test]
+    fn each_cause_of_an_end_is_known() {
+        use proto::EndCause as Wire;
+        for (wire, cause) in [
+            (Wire::Unspecified, EndCause::Unlisted),
+            (Wire::Client, EndCause::Client),
+            (Wire::Instance, EndCause::Instance),
+            (Wire::Berth, EndCause::Berth),
+            (Wire::NotEstablished, EndCause::NotEstablished),
+            (Wire::TokenExpired, EndCause::TokenExpired),
+            (Wire::MaxAge, EndCause::MaxAge),
+        ] {
+            let ended = proto::Ended {
+                session: "s".to_owned(),
+                fence: None,
+                cause: wire.into(),
+            };
+            let request = proto::SyncRequest {
+                vm: Some(proto::Vm::default()),
+                ended: vec![ended],
+                ..proto::SyncRequest::default()
+            };
+            let found = sync(request).unwrap().ended.first().unwrap().cause;
+            assert_eq!(found, cause, "{wire:?}");
+        }
+    }
+
+    #[test]
     fn what_no_filter_says_is_refused() {
         let pairs = |count: usize, length: usize| {
             let names = (0..count).map(|n| (n.to_string(), "v".repeat(length)));
@@ -339,6 +415,7 @@ mod tests {
             priority(256).map(|_| ()),
             pairs(17, 1).map(|_| ()),
             pairs(1, 1025).map(|_| ()),
+            token_id("j".repeat(1025)).map(|_| ()),
         ] {
             let status = refused.unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");

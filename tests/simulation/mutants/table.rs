@@ -418,6 +418,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "it was lost, and so was the right to it",
     ),
     mutant(
+        "a repeated Acquire that is refused frees the instance",
+        "acquire.rs",
+        "                if unheard {\n",
+        "                if true {\n",
+        "its VM may have heard the first answer",
+    ),
+    mutant(
         "who waits is not looked at by a revocation",
         "revocations.rs",
         "            self.refuse_waiting(key, Refusal::Revoked);\n",

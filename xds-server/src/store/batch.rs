@@ -90,6 +90,13 @@ impl Batch {
         self.drained.get(instance) == Some(&true)
     }
 
+    /// What it says that has to be kept under this id.
+    #[cfg(test)]
+    pub(crate) fn revocation_of(&self, id: RevocationId) -> Option<Revocation> {
+        let revocation = self.revocations.get(&id)?.as_ref();
+        revocation.map(|(_, revocation)| revocation.clone())
+    }
+
     /// Whether it says that the store has every lease.
     #[cfg(test)]
     pub(crate) fn is_complete(&self) -> bool {

@@ -161,11 +161,18 @@ fn an_answer_that_was_lost_is_not_given_again() {
     let mut m = Machine::new(1);
     m.granted_with_token("s1", "alice");
     m.revoke(token(None, "jti-s1"));
-    assert_eq!(m.ask_with_token("s1", "alice"), REVOKED);
-    // Its VM may have heard the first one, and says what came of it.
+    // Repeated on its way: its VM may have heard the first answer, and says what came of it.
+    let acquire = Acquire {
+        origin: m.origin_of("vm", m.sequence),
+        ..m.with_token("s1", "alice")
+    };
+    m.placement.acquire(m.now, RequestId(77), acquire);
+    assert_eq!(m.answer_to("s1"), REVOKED);
     assert_eq!(m.state("web-1"), "reserved");
-    m.full("vm", &[]);
+    // Asked once more: it has not.
+    assert_eq!(m.ask_with_token("s1", "alice"), REVOKED);
     assert_eq!(m.state("web-1"), "settling");
+    assert!(m.full("vm", &[]).is_empty());
 }
 
 #[test]
