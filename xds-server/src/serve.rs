@@ -288,6 +288,7 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
             chain_pem: config.tls.certificate_chain_pem.clone(),
             private_key_pem: config.tls.private_key_pem.clone(),
         },
+        client_ca_pem: config.tls.client_ca_pem.clone(),
         filter: FilterSpec {
             module_path: config.filter.module.clone(),
             vm_id: "berth".to_owned(),

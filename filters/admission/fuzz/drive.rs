@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_admission::{
-    Algorithm, Policy, PublicKey, Request, UnixSeconds, Verdict, VerifyError, VerifySignature,
+    Algorithm, KeyMaterial, Policy, Request, UnixSeconds, Verdict, VerifyError, VerifySignature,
     admit, admitted_body,
 };
 
@@ -68,6 +68,7 @@ pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
     for answer in [
         Ok(false),
         Err(VerifyError::KeyRefused),
+        Err(VerifyError::NotHere),
         Err(VerifyError::Unavailable),
     ] {
         let verdict = admit(policy, &request, NOW, &Always(answer));
@@ -104,7 +105,13 @@ pub(crate) fn drive(policy: &Policy, data: &[u8]) -> &'static str {
 struct Always(Result<bool, VerifyError>);
 
 impl VerifySignature for Always {
-    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, VerifyError> {
+    fn verify(
+        &self,
+        _: Algorithm,
+        _: &KeyMaterial,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<bool, VerifyError> {
         self.0
     }
 }

@@ -21,29 +21,6 @@ impl<'a> Agreed<'a> {
             Self::One(_) | Self::Disagreed => *self = Self::Disagreed,
         }
     }
-
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        match other {
-            Self::Nothing => self,
-            Self::One(value) => {
-                self.add(value);
-                self
-            }
-            Self::Disagreed => Self::Disagreed,
-        }
-    }
-}
-
-/// The token of an `authorization` header of the scheme Bearer (RFC 6750 §2.1). Another scheme is
-/// none of our business.
-pub(crate) fn bearer(authorization: &[u8]) -> Agreed<'_> {
-    let mut parts = authorization.trim_ascii().splitn(2, |byte| *byte == b' ');
-    let scheme = parts.next().unwrap_or_default();
-    let mut token = Agreed::Nothing;
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        token.add(parts.next().unwrap_or_default().trim_ascii().into());
-    }
-    token
 }
 
 /// The resume key: at most 128 visible ASCII characters; empty if there is none.
@@ -60,5 +37,7 @@ pub(crate) fn resume_key(said: Agreed<'_>) -> Result<String, Reason> {
 }
 
 const MAX_RESUME_KEY_BYTES: usize = 128;
-/// The query parameter that may carry the resume key.
+/// The header that may carry the resume key.
+pub(crate) const RESUME_KEY_HEADER: &str = "berth-resume-key";
+/// The query parameter that may.
 pub(crate) const RESUME_KEY_PARAMETER: &str = "berth_resume_key";

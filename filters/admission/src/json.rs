@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// A JSON object whose members have different names, as JOSE headers and claim sets must be (RFC
 /// 7515 §4, RFC 7519 §4): of two readers of a duplicate, one could see the other's value.
+#[derive(Debug)]
 pub(crate) struct Object(BTreeMap<String, Value>);
 
 impl Object {

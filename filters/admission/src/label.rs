@@ -1,11 +1,13 @@
 //! What a client asks for in an instance.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode;
 
 use crate::Reason;
-use crate::config::LabelConfig;
+use crate::config::{CarrierConfig, LabelConfig};
 use crate::credential::Agreed;
-use crate::policy::{PolicyError, PolicyProblem, is_query_parameter};
+use crate::policy::{PolicyError, PolicyProblem, is_header, is_query_parameter};
 
 /// A label, and where it is asked for.
 #[derive(Clone, Debug)]
@@ -36,10 +38,13 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
-    pub(crate) fn header(&mut self, name: &str, value: &'a [u8]) {
+    pub(crate) fn header(&mut self, name: &str, value: &Cow<'a, [u8]>) {
         for (label, said) in &mut self.0 {
             if label.header() == Some(name) {
-                said.add(value.trim_ascii().into());
+                said.add(match value {
+                    Cow::Borrowed(value) => value.trim_ascii().into(),
+                    Cow::Owned(value) => value.trim_ascii().to_vec().into(),
+                });
             }
         }
     }
@@ -65,14 +70,14 @@ impl<'p, 'a> Asked<'p, 'a> {
 
 pub(crate) fn compile_labels(
     configs: Vec<LabelConfig>,
-    token_parameter: &str,
+    carriers: &[CarrierConfig],
 ) -> Result<Vec<Label>, PolicyError> {
     if configs.len() > MAX_LABELS {
         return Err(PolicyError::new("labels", PolicyProblem::TooManyLabels));
     }
     let mut labels: Vec<Label> = Vec::with_capacity(configs.len());
     for (index, config) in configs.into_iter().enumerate() {
-        if let Some((member, problem)) = label_problem(&config, &labels, token_parameter) {
+        if let Some((member, problem)) = label_problem(&config, &labels, carriers) {
             let field = format!("labels[{index}]{member}");
             return Err(PolicyError::new(field, problem));
         }
@@ -85,7 +90,7 @@ pub(crate) fn compile_labels(
 fn label_problem(
     config: &LabelConfig,
     earlier: &[Label],
-    token_parameter: &str,
+    carriers: &[CarrierConfig],
 ) -> Option<(&'static str, PolicyProblem)> {
     let LabelConfig {
         label,
@@ -104,7 +109,8 @@ fn label_problem(
         if !is_query_parameter(parameter) {
             return Some((".query_parameter", PolicyProblem::QueryParameter));
         }
-        if parameter == token_parameter || earlier.iter().any(taken) {
+        let carries = |carrier: &CarrierConfig| matches!(carrier, CarrierConfig::Query(name) if name == parameter);
+        if carriers.iter().any(carries) || earlier.iter().any(taken) {
             return Some((".query_parameter", duplicate(parameter)));
         }
     }
@@ -112,7 +118,10 @@ fn label_problem(
         if !is_header(header) {
             return Some((".header", PolicyProblem::Header));
         }
-        if earlier.iter().any(|other| other.header() == Some(header)) {
+        let carries = |carrier: &CarrierConfig| matches!(carrier, CarrierConfig::Header(one) if one.name == *header);
+        if carriers.iter().any(carries)
+            || earlier.iter().any(|other| other.header() == Some(header))
+        {
             return Some((".header", duplicate(header)));
         }
     }
@@ -130,26 +139,7 @@ fn is_value(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// A header that a client may send for a purpose of its own.
-fn is_header(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=MAX_BYTES).contains(&name.len())
-        && name.bytes().all(fits)
-        && !TAKEN.contains(&name)
-        && !TAKEN_FAMILIES.iter().any(|family| name.starts_with(family))
-}
-
 /// Of a label's name and of its value.
 const MAX_BYTES: usize = 63;
 /// A request's parameters are compared with each.
 pub(crate) const MAX_LABELS: usize = 16;
-/// Credentials, and what makes a request an upgrade.
-const TAKEN: [&str; 6] = [
-    "authorization",
-    "berth-resume-key",
-    "connection",
-    "cookie",
-    "host",
-    "upgrade",
-];
-const TAKEN_FAMILIES: [&str; 2] = ["sec-", "x-berth-"];

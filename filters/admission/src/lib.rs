@@ -6,32 +6,56 @@
 //! was given.
 
 mod admit;
+mod attempts;
+mod carrier;
+mod claims;
 mod config;
+mod cors;
 mod credential;
+mod explain;
 mod json;
 mod jwk;
 mod jwt;
 mod label;
+mod matcher;
+mod memory;
+#[cfg(feature = "native")]
+mod native;
 mod path;
 mod policy;
 mod reason;
 mod request;
 mod signature;
 mod subprotocol;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod user;
 mod verdict;
 
-pub use admit::admit;
+pub use admit::{admit, explain};
 pub use config::{
-    DefaultPools, Family, IssuerConfig, LabelConfig, PolicyConfig, PoolConfig, UnknownFamily,
+    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, CertificateName, ClaimConfig,
+    ClientCertificateConfig, DefaultPools, Family, HeaderCarrierConfig, IssuerConfig, LabelConfig,
+    PolicyConfig, PoolConfig, PoolSource, Tag, TagHeaderConfig, TagsConfig, TokenCacheConfig,
+    UnknownFamily,
 };
-pub use jwk::KeyProblem;
+pub use jwk::{KeyProblem, is_secret};
+pub use matcher::Matcher;
+pub use memory::Memory;
+#[cfg(feature = "native")]
+pub use native::NativeVerifier;
 pub use policy::{Policy, PolicyError, PolicyProblem};
 pub use reason::Reason;
-pub use request::{Request, UnixSeconds};
-pub use signature::{Algorithm, PublicKey, VerifyError, VerifySignature, ecdsa_signature_to_der};
-pub use verdict::{Admission, Kind, Owner, UpstreamEdits, Verdict, admitted_body, refusal_body};
+pub use request::{Certificate, Request, UnixSeconds};
+pub use signature::{
+    Algorithm, KeyMaterial, PublicKey, Secret, VerifyError, VerifySignature, ecdsa_signature_to_der,
+};
+pub use trace::Trace;
+pub use verdict::{
+    Admission, Decision, Edits, Kind, Owner, Undecided, Verdict, Wish, admitted_body, refusal_body,
+};
 
 /// Compiles the README's example.
 #[cfg(doctest)]

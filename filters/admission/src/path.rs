@@ -3,27 +3,21 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 
 use crate::Family;
-use crate::credential::{Agreed, RESUME_KEY_PARAMETER};
-use crate::label::Asked;
 
 /// What a request's `:path` asks for.
 pub(crate) struct Target<'a> {
     pub(crate) family: Family,
-    /// The path's first segment where it names a pool. Not decoded: no pool's name needs encoding.
+    /// The path's first segment where it may name a pool. Not decoded: no pool's name needs encoding.
     pub(crate) pool: Option<&'a [u8]>,
-    query: Option<&'a [u8]>,
 }
 
 impl<'a> Target<'a> {
-    /// `/rtsp`, `/sign_in` or `/<pool>/sign_in`, exactly; a query may follow. A fragment, which has
-    /// no place in a request (RFC 9112 §3.2), is dropped.
+    /// `/rtsp`, `/sign_in` or `/<pool>/sign_in`, exactly; a query may follow.
     pub(crate) fn parse(path: &'a [u8]) -> Option<Self> {
-        let (path, _fragment) = cut(path, b'#');
-        let (path, query) = cut(path, b'?');
-        let (family, pool) = match path {
+        let (family, pool) = match without_query(path) {
             b"/rtsp" => (Family::Native, None),
             b"/sign_in" => (Family::Web, None),
-            _ => {
+            path => {
                 let pool = path.strip_prefix(b"/")?.strip_suffix(b"/sign_in")?;
                 if pool.is_empty() || pool.contains(&b'/') {
                     return None;
@@ -31,58 +25,47 @@ impl<'a> Target<'a> {
                 (Family::Web, Some(pool))
             }
         };
-        Some(Self {
-            family,
-            pool,
-            query,
-        })
+        Some(Self { family, pool })
     }
 
-    /// Takes what is ours out of the query. Labels that are asked for are no secret, and stay.
-    pub(crate) fn edit_query(
-        &self,
-        token_parameter: &str,
-        labels: &mut Asked<'_, 'a>,
-    ) -> EditedPath<'a> {
-        let mut edited = EditedPath {
-            token: Agreed::Nothing,
-            resume_key: Agreed::Nothing,
-            upstream: match self.family {
-                Family::Native => b"/rtsp".to_vec(),
-                Family::Web => b"/sign_in".to_vec(),
-            },
-        };
-        let mut separator = b'?';
-        for parameter in self
-            .query
-            .into_iter()
-            .flat_map(|query| query.split(|byte| *byte == b'&'))
-        {
-            let (name, value) = cut(parameter, b'=');
-            let value = value.unwrap_or_default();
-            // Decoded, because the instance will: no encoded name shall get a token past us.
-            let name = Cow::from(percent_decode(name));
-            if *name == *token_parameter.as_bytes() {
-                edited.token.add(percent_decode(value).into());
-            } else if *name == *RESUME_KEY_PARAMETER.as_bytes() {
-                edited.resume_key.add(percent_decode(value).into());
-            } else {
-                labels.parameter(&name, value);
-                edited.upstream.push(separator);
-                edited.upstream.extend_from_slice(parameter);
-                separator = b'&';
-            }
+    /// The path that the runtime serves.
+    pub(crate) const fn upstream_path(&self) -> &'static str {
+        match self.family {
+            Family::Native => "/rtsp",
+            Family::Web => "/sign_in",
         }
-        edited
     }
 }
 
-/// A path, and what was taken out of its query.
-pub(crate) struct EditedPath<'a> {
-    pub(crate) token: Agreed<'a>,
-    pub(crate) resume_key: Agreed<'a>,
-    /// The `:path` the instance sees.
-    pub(crate) upstream: Vec<u8>,
+/// The path alone.
+pub(crate) fn without_query(path: &[u8]) -> &[u8] {
+    cut(cut(path, b'#').0, b'?').0
+}
+
+/// A parameter of a query.
+pub(crate) struct Parameter<'a> {
+    /// Decoded, because the instance will: no encoded name shall get a token past us.
+    pub(crate) name: Cow<'a, [u8]>,
+    /// As it came.
+    pub(crate) value: &'a [u8],
+    /// All of it, as it came.
+    pub(crate) text: &'a [u8],
+}
+
+/// The parameters of a path's query. A fragment, which has no place in a request (RFC 9112 §3.2), is dropped.
+pub(crate) fn parameters(path: &[u8]) -> impl Iterator<Item = Parameter<'_>> {
+    let query = cut(cut(path, b'#').0, b'?').1;
+    query
+        .into_iter()
+        .flat_map(|query| query.split(|byte| *byte == b'&'))
+        .map(|text| {
+            let (name, value) = cut(text, b'=');
+            Parameter {
+                name: percent_decode(name).into(),
+                value: value.unwrap_or_default(),
+                text,
+            }
+        })
 }
 
 /// What stands before the first `at`, and after it if it is there.

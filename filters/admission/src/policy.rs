@@ -1,23 +1,51 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! What admission decides by, checked.
 
-use serde_json::Value;
+mod error;
+mod issuer;
+mod names;
+mod parts;
 
-use crate::config::{DefaultPools, Family, IssuerConfig, PolicyConfig, PoolConfig};
-use crate::credential::RESUME_KEY_PARAMETER;
-use crate::jwk::{Key, KeyProblem};
-use crate::label::{Label, MAX_LABELS, compile_labels};
+use crate::carrier::{AUTHORIZATION, COOKIE, SUBPROTOCOL};
+use crate::config::{
+    AttemptsConfig, CarrierConfig, DefaultPools, Family, PolicyConfig, PoolSource, TokenCacheConfig,
+};
+use crate::cors::{ORIGIN, Origins, REQUEST_METHOD, REQUEST_PRIVATE_NETWORK};
+use crate::credential::RESUME_KEY_HEADER;
+use crate::label::{Label, compile_labels};
+use crate::tags::Tags;
+use crate::user::{ApiKey, ClientCertificate};
+
+pub use error::{PolicyError, PolicyProblem};
+pub(crate) use issuer::Issuer;
+pub(crate) use names::{is_header, is_query_parameter};
+pub(crate) use parts::Pool;
+
+use names::check_claim;
 
 /// A policy that is known to make sense.
 #[derive(Clone, Debug)]
 pub struct Policy {
     issuers: Vec<Issuer>,
-    query_parameter: String,
-    pools: BTreeMap<String, Family>,
+    api_keys: Vec<ApiKey>,
+    client_certificates: Vec<ClientCertificate>,
+    /// Never empty.
+    carriers: Vec<CarrierConfig>,
+    pools: Vec<Pool>,
+    /// Never empty.
+    pool_from: Vec<PoolSource>,
     default_pools: DefaultPools,
     pools_claim: Option<String>,
     tenant_claim: Option<String>,
     priority_claim: Option<String>,
     labels: Vec<Label>,
+    origins: Origins,
+    tags: Tags,
+    /// The names of the headers that tags are in.
+    tag_headers: Vec<String>,
+    attempts: AttemptsConfig,
+    token_cache: TokenCacheConfig,
+    /// The names of the headers that decide.
+    reads: Vec<String>,
     ignored_keys: Vec<PolicyError>,
 }
 
@@ -30,42 +58,54 @@ impl Policy {
     /// # Errors
     /// The first field that makes no sense.
     pub fn compile(config: PolicyConfig) -> Result<Self, PolicyError> {
-        let PolicyConfig {
-            issuers,
-            query_parameter,
-            pools,
-            default_pools,
-            pools_claim,
-            tenant_claim,
-            priority_claim,
-            labels,
-        } = config;
-        check_query_parameter(&query_parameter)?;
-        let pools = compile_pools(pools)?;
-        let default_pools = compile_defaults(default_pools, &pools)?;
         for (name, claim) in [
-            ("pools_claim", &pools_claim),
-            ("tenant_claim", &tenant_claim),
-            ("priority_claim", &priority_claim),
+            ("pools_claim", &config.pools_claim),
+            ("tenant_claim", &config.tenant_claim),
+            ("priority_claim", &config.priority_claim),
         ] {
-            if claim.as_deref() == Some("") {
-                return Err(PolicyError::new(name, PolicyProblem::Empty));
+            if let Some(claim) = claim {
+                check_claim(claim, || name.to_owned())?;
             }
         }
-        let labels = compile_labels(labels, &query_parameter)?;
+        let carriers = parts::carriers(config.carriers, config.origins.is_some())?;
+        let pools = parts::pools(config.pools)?;
+        let default_pools = parts::defaults(config.default_pools, &pools)?;
+        let pool_from = parts::pool_from(config.pool_from)?;
+        let labels = compile_labels(config.labels, &carriers)?;
+        let origins = parts::origins(config.origins)?;
+        let tag_headers = config.tags.headers.iter();
+        let tag_headers = tag_headers.map(|header| header.name.clone()).collect();
+        let tags = parts::tags(config.tags)?;
+        parts::attempts(config.attempts)?;
+        let api_keys = parts::api_keys(config.api_keys, &pools)?;
+        let client_certificates = parts::client_certificates(config.client_certificates, &pools)?;
         let mut ignored_keys = Vec::new();
-        let issuers = compile_issuers(issuers, &mut ignored_keys)?;
-        Ok(Self {
+        let issuers = issuer::compile(config.issuers, &mut ignored_keys)?;
+        if issuers.is_empty() && api_keys.is_empty() && client_certificates.is_empty() {
+            return Err(PolicyError::new("issuers", PolicyProblem::NobodyCanCome));
+        }
+        let mut policy = Self {
             issuers,
-            query_parameter,
+            api_keys,
+            client_certificates,
+            carriers,
             pools,
+            pool_from,
             default_pools,
-            pools_claim,
-            tenant_claim,
-            priority_claim,
+            pools_claim: config.pools_claim,
+            tenant_claim: config.tenant_claim,
+            priority_claim: config.priority_claim,
             labels,
+            origins,
+            tags,
+            tag_headers,
+            attempts: config.attempts,
+            token_cache: config.token_cache,
+            reads: Vec::new(),
             ignored_keys,
-        })
+        };
+        policy.reads = policy.names_of_headers_read();
+        Ok(policy)
     }
 
     /// The keys of the issuers' sets that are not used, and why: worth a warning to the operator.
@@ -73,18 +113,97 @@ impl Policy {
         &self.ignored_keys
     }
 
-    /// The headers in which labels are asked for, in lower case: what goes into
-    /// [`Request::labels`](crate::Request::labels).
-    pub fn label_headers(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().filter_map(|label| label.header())
+    /// Whether a header of this name, in lower case, decides anything. Others need not be shown.
+    pub fn reads(&self, name: &str) -> bool {
+        self.reads.iter().any(|read| read == name)
     }
 
-    pub(crate) fn issuer(&self, name: &str) -> Option<&Issuer> {
-        self.issuers.iter().find(|issuer| issuer.name == name)
+    /// The headers in which the instance gets the session's id, which whoever mints it sets.
+    pub fn session_headers(&self) -> &[String] {
+        &self.tags.session_headers
     }
 
-    pub(crate) fn query_parameter(&self) -> &str {
-        &self.query_parameter
+    /// Whether a client certificate says who somebody is, so that it has to be looked at.
+    pub fn reads_certificates(&self) -> bool {
+        !self.client_certificates.is_empty()
+    }
+
+    pub(crate) fn reads_cookies(&self) -> bool {
+        let is_cookie = |carrier: &CarrierConfig| matches!(carrier, CarrierConfig::Cookie(_));
+        self.carriers.iter().any(is_cookie)
+    }
+
+    /// The headers that only Berth may send to an instance.
+    pub(crate) fn tag_headers(&self) -> impl Iterator<Item = &str> {
+        self.tag_headers.iter().map(String::as_str)
+    }
+
+    pub(crate) fn label_headers(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().filter_map(Label::header)
+    }
+
+    /// The headers that a page's script may want to send to have a verdict: those that decide, and that scripts can set.
+    pub(crate) fn sent_by_pages(&self) -> Vec<&str> {
+        let by_browsers = [COOKIE, ORIGIN, SUBPROTOCOL, "upgrade"];
+        let names = self.reads.iter().map(String::as_str);
+        names
+            .filter(|name| !by_browsers.contains(name) && !name.starts_with("access-control-"))
+            .collect()
+    }
+
+    fn names_of_headers_read(&self) -> Vec<String> {
+        let always = [
+            AUTHORIZATION,
+            ORIGIN,
+            REQUEST_METHOD,
+            REQUEST_PRIVATE_NETWORK,
+            RESUME_KEY_HEADER,
+            SUBPROTOCOL,
+            "upgrade",
+        ];
+        let carriers = self.carriers.iter().filter_map(|carrier| match carrier {
+            CarrierConfig::Header(header) => Some(header.name.as_str()),
+            CarrierConfig::Cookie(_) => Some(COOKIE),
+            _ => None,
+        });
+        let pools = self.pool_from.iter().filter_map(|source| match source {
+            PoolSource::Header(name) => Some(name.as_str()),
+            PoolSource::Path | PoolSource::Claim(_) => None,
+        });
+        let mut names: Vec<String> = Vec::new();
+        let all = always.into_iter().chain(carriers).chain(pools);
+        for name in all.chain(self.label_headers()) {
+            if !names.iter().any(|earlier| earlier == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    /// The issuer of this name, and its index.
+    pub(crate) fn issuer(&self, name: &str) -> Option<(usize, &Issuer)> {
+        let mut issuers = self.issuers.iter().enumerate();
+        issuers.find(|(_, issuer)| issuer.name == name)
+    }
+
+    pub(crate) fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    pub(crate) fn api_keys(&self) -> &[ApiKey] {
+        &self.api_keys
+    }
+
+    pub(crate) fn client_certificates(&self) -> &[ClientCertificate] {
+        &self.client_certificates
+    }
+
+    pub(crate) fn carriers(&self) -> &[CarrierConfig] {
+        &self.carriers
+    }
+
+    pub(crate) fn pool_from(&self) -> &[PoolSource] {
+        &self.pool_from
     }
 
     pub(crate) fn pools_claim(&self) -> Option<&str> {
@@ -103,277 +222,34 @@ impl Policy {
         &self.labels
     }
 
+    pub(crate) const fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    pub(crate) const fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    pub(crate) const fn attempts(&self) -> AttemptsConfig {
+        self.attempts
+    }
+
+    pub(crate) const fn token_cache(&self) -> TokenCacheConfig {
+        self.token_cache
+    }
+
     /// The pool of this name, if it serves this family.
-    pub(crate) fn pool(&self, family: Family, name: &str) -> Option<&str> {
-        let (name, serves) = self.pools.get_key_value(name)?;
-        (*serves == family).then_some(name)
+    pub(crate) fn pool(&self, family: Family, name: &str) -> Option<&Pool> {
+        let fits = |pool: &&Pool| pool.name == name && pool.family == family;
+        self.pools.iter().find(fits)
     }
 
     /// The pool of clients of this family that name none.
-    pub(crate) fn default_pool(&self, family: Family) -> Option<&str> {
-        match family {
+    pub(crate) fn default_pool(&self, family: Family) -> Option<&Pool> {
+        let name = match family {
             Family::Native => self.default_pools.native.as_deref(),
             Family::Web => self.default_pools.web.as_deref(),
-        }
-    }
-}
-
-/// One party whose tokens are accepted.
-#[derive(Clone, Debug)]
-pub(crate) struct Issuer {
-    pub(crate) name: String,
-    /// Empty: any audience.
-    pub(crate) audiences: Vec<String>,
-    pub(crate) clock_skew_seconds: u64,
-    /// None while they are not known.
-    pub(crate) keys: Vec<Key>,
-}
-
-/// What is wrong with a policy, and where.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct PolicyError {
-    /// The field, as a path: `issuers[0].jwks.keys[2].n`.
-    pub field: String,
-    /// What is wrong with it.
-    pub problem: PolicyProblem,
-}
-
-impl PolicyError {
-    pub(crate) fn new(field: impl Into<String>, problem: PolicyProblem) -> Self {
-        Self {
-            field: field.into(),
-            problem,
-        }
-    }
-}
-
-/// What can be wrong with a field of a policy; each says what it should have been.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum PolicyProblem {
-    /// More clock skew than clocks can be apart: such a token would hardly ever expire.
-    #[error("must be at most {MAX_CLOCK_SKEW_SECONDS} seconds")]
-    ClockSkew,
-    /// The same value stands earlier in the list.
-    #[error("`{0}` is there already")]
-    Duplicate(String),
-    /// Nothing where something has to be.
-    #[error("must not be empty")]
-    Empty,
-    /// A header's name is not one, or is taken.
-    #[error(
-        "must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header that the handshake or Berth reads"
-    )]
-    Header,
-    /// A key cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyProblem),
-    /// A label's name has characters that it may not have.
-    #[error("`{0}` is not 1 to 63 of a-z, 0-9, `-`, `.` and `_`")]
-    LabelName(String),
-    /// The key set is not one.
-    #[error("must be a JWK Set: an object with an array `keys` (RFC 7517 §5)")]
-    NotAKeySet,
-    /// The default is not a pool of the family.
-    #[error("`{name}` is not the name of a pool of the family `{family}`")]
-    NotAPool {
-        /// The name that was given.
-        name: String,
-        /// The family whose default it was to be.
-        family: Family,
-    },
-    /// A pool's name would not do as a path segment.
-    #[error("`{0}` is not 1 to 63 of a-z, 0-9 and -")]
-    PoolName(String),
-    /// A label that no client could ask for.
-    #[error("needs a `query_parameter`, a `header` or both")]
-    NoPlace,
-    /// A query parameter's name would need encoding, or is taken.
-    #[error(
-        "must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, and not `{RESUME_KEY_PARAMETER}`"
-    )]
-    QueryParameter,
-    /// More than a request should have to be searched for.
-    #[error("must have at most {MAX_LABELS} entries")]
-    TooManyLabels,
-}
-
-fn check_query_parameter(name: &str) -> Result<(), PolicyError> {
-    if is_query_parameter(name) {
-        Ok(())
-    } else {
-        Err(PolicyError::new(
-            "query_parameter",
-            PolicyProblem::QueryParameter,
-        ))
-    }
-}
-
-/// Whether a parameter of this name can be found by comparing, and is not the resume key's.
-pub(crate) fn is_query_parameter(name: &str) -> bool {
-    let unreserved =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    (1..=64).contains(&name.len()) && name.bytes().all(unreserved) && name != RESUME_KEY_PARAMETER
-}
-
-fn compile_pools(configs: Vec<PoolConfig>) -> Result<BTreeMap<String, Family>, PolicyError> {
-    let mut pools = BTreeMap::new();
-    for (index, PoolConfig { name, family }) in configs.into_iter().enumerate() {
-        let error = |problem: fn(String) -> PolicyProblem, name| {
-            Err(PolicyError::new(
-                format!("pools[{index}].name"),
-                problem(name),
-            ))
         };
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(1..=63).contains(&name.len()) || !name.bytes().all(fits) {
-            return error(PolicyProblem::PoolName, name);
-        }
-        if pools.contains_key(&name) {
-            return error(PolicyProblem::Duplicate, name);
-        }
-        pools.insert(name, family);
+        self.pool(family, name?)
     }
-    if pools.is_empty() {
-        return Err(PolicyError::new("pools", PolicyProblem::Empty));
-    }
-    Ok(pools)
 }
-
-/// The defaults, checked; a family's only pool is its default even if nobody says so.
-fn compile_defaults(
-    config: DefaultPools,
-    pools: &BTreeMap<String, Family>,
-) -> Result<DefaultPools, PolicyError> {
-    let of_family = |family, chosen: Option<String>| {
-        let mut names = pools
-            .iter()
-            .filter(|(_, serves)| **serves == family)
-            .map(|(name, _)| name);
-        match chosen {
-            Some(name) if names.any(|known| *known == name) => Ok(Some(name)),
-            Some(name) => {
-                let field = format!("default_pools.{family}");
-                Err(PolicyError::new(
-                    field,
-                    PolicyProblem::NotAPool { name, family },
-                ))
-            }
-            None => Ok(names.next().filter(|_| names.next().is_none()).cloned()),
-        }
-    };
-    Ok(DefaultPools {
-        native: of_family(Family::Native, config.native)?,
-        web: of_family(Family::Web, config.web)?,
-    })
-}
-
-fn compile_issuers(
-    configs: Vec<IssuerConfig>,
-    ignored_keys: &mut Vec<PolicyError>,
-) -> Result<Vec<Issuer>, PolicyError> {
-    if configs.is_empty() {
-        return Err(PolicyError::new("issuers", PolicyProblem::Empty));
-    }
-    let mut names = BTreeSet::new();
-    let mut issuers = Vec::new();
-    for (index, config) in configs.into_iter().enumerate() {
-        if !names.insert(config.issuer.clone()) {
-            return Err(PolicyError::new(
-                format!("issuers[{index}].issuer"),
-                PolicyProblem::Duplicate(config.issuer),
-            ));
-        }
-        issuers.push(compile_issuer(
-            &format!("issuers[{index}]"),
-            config,
-            ignored_keys,
-        )?);
-    }
-    Ok(issuers)
-}
-
-fn compile_issuer(
-    field: &str,
-    config: IssuerConfig,
-    ignored_keys: &mut Vec<PolicyError>,
-) -> Result<Issuer, PolicyError> {
-    let IssuerConfig {
-        issuer,
-        audiences,
-        jwks,
-        clock_skew_seconds,
-    } = config;
-    if issuer.is_empty() {
-        return Err(PolicyError::new(
-            format!("{field}.issuer"),
-            PolicyProblem::Empty,
-        ));
-    }
-    if let Some(index) = audiences.iter().position(String::is_empty) {
-        return Err(PolicyError::new(
-            format!("{field}.audiences[{index}]"),
-            PolicyProblem::Empty,
-        ));
-    }
-    if clock_skew_seconds > MAX_CLOCK_SKEW_SECONDS {
-        return Err(PolicyError::new(
-            format!("{field}.clock_skew_seconds"),
-            PolicyProblem::ClockSkew,
-        ));
-    }
-    let keys = compile_keys(&format!("{field}.jwks"), &jwks, ignored_keys)?;
-    Ok(Issuer {
-        name: issuer,
-        audiences,
-        clock_skew_seconds,
-        keys,
-    })
-}
-
-fn compile_keys(
-    field: &str,
-    jwks: &Value,
-    ignored_keys: &mut Vec<PolicyError>,
-) -> Result<Vec<Key>, PolicyError> {
-    let Some(jwks) = jwks.get("keys").and_then(Value::as_array) else {
-        return Err(PolicyError::new(field, PolicyProblem::NotAKeySet));
-    };
-    let mut keys = Vec::new();
-    let mut ignored = Vec::new();
-    for (index, jwk) in jwks.iter().enumerate() {
-        match Key::from_jwk(jwk) {
-            Ok(key) => keys.push(key),
-            Err(refused) => {
-                let field = match refused.member {
-                    Some(member) => format!("{field}.keys[{index}].{member}"),
-                    None => format!("{field}.keys[{index}]"),
-                };
-                let error = PolicyError::new(field, refused.problem.into());
-                // Whoever reads the policy could sign tokens: worse than a key that does nothing.
-                if error.problem == PolicyProblem::Key(KeyProblem::Private) {
-                    return Err(error);
-                }
-                ignored.push(error);
-            }
-        }
-    }
-    // Of an issuer without any key nothing is known yet; one with none but broken ones is a mistake.
-    if keys.is_empty() && !jwks.is_empty() {
-        // A broken key tells more about what was meant than one of a type that is not for us.
-        let foreign =
-            |error: &PolicyError| error.problem == PolicyProblem::Key(KeyProblem::KeyType);
-        let telling = ignored
-            .iter()
-            .position(|error| !foreign(error))
-            .unwrap_or_default();
-        if let Some(error) = ignored.into_iter().nth(telling) {
-            return Err(error);
-        }
-        return Ok(keys);
-    }
-    ignored_keys.append(&mut ignored);
-    Ok(keys)
-}
-
-const MAX_CLOCK_SKEW_SECONDS: u64 = 3600;

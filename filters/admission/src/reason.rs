@@ -25,6 +25,8 @@ pub enum Reason {
     InstanceUnreachable,
     /// The proxy could not do its own part.
     Internal,
+    /// The token is good for longer than its issuer may say.
+    LifetimeTooLong,
     /// The token cannot be read, or says something a token must not say.
     MalformedToken,
     /// Signaling is opened with GET.
@@ -37,6 +39,8 @@ pub enum Reason {
     NoToken,
     /// No signaling is served at this path.
     NotFound,
+    /// The web page that asks may not.
+    OriginForbidden,
     /// The token does not permit this pool.
     PoolForbidden,
     /// So many requests wait for an instance that this one may not.
@@ -53,16 +57,24 @@ pub enum Reason {
     TokenNotYetValid,
     /// Over a rate or a cap of the proxy's.
     TooMany,
+    /// The client's address has presented too many credentials that were not accepted.
+    TooManyAttempts,
     /// The user or the tenant has as many sessions as they may.
     TooManySessions,
+    /// The API key is not one of the policy's.
+    UnknownApiKey,
     /// The issuer has no key that the token could have been signed with.
     UnknownKey,
     /// The token's algorithm, or a `crit` extension of it, is not one that is checked here.
     UnsupportedAlgorithm,
+    /// The token is good, but its user or what it says of them is not let in.
+    UserForbidden,
     /// The token is for another audience.
     WrongAudience,
     /// The token's issuer is not one of the policy's.
     WrongIssuer,
+    /// The token is of another kind: its `typ` is not one that is accepted.
+    WrongType,
 }
 
 impl Reason {
@@ -78,7 +90,12 @@ impl Reason {
         Self::TokenExpired,
         Self::TokenNotYetValid,
         Self::WrongAudience,
+        Self::UnknownApiKey,
+        Self::WrongType,
+        Self::LifetimeTooLong,
         Self::PoolForbidden,
+        Self::UserForbidden,
+        Self::OriginForbidden,
         Self::NotFound,
         Self::NoSuchPool,
         Self::MethodNotAllowed,
@@ -86,6 +103,7 @@ impl Reason {
         Self::SessionExists,
         Self::Superseded,
         Self::TooMany,
+        Self::TooManyAttempts,
         Self::TooManySessions,
         Self::HeadersTooLarge,
         Self::Internal,
@@ -119,7 +137,12 @@ impl Reason {
             Self::TokenExpired => "token_expired",
             Self::TokenNotYetValid => "token_not_yet_valid",
             Self::WrongAudience => "wrong_audience",
+            Self::UnknownApiKey => "unknown_api_key",
+            Self::WrongType => "wrong_type",
+            Self::LifetimeTooLong => "lifetime_too_long",
             Self::PoolForbidden => "pool_forbidden",
+            Self::UserForbidden => "user_forbidden",
+            Self::OriginForbidden => "origin_forbidden",
             Self::NotFound => "not_found",
             Self::NoSuchPool => "no_such_pool",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -127,6 +150,7 @@ impl Reason {
             Self::SessionExists => "session_exists",
             Self::Superseded => "superseded",
             Self::TooMany => "too_many",
+            Self::TooManyAttempts => "too_many_attempts",
             Self::TooManySessions => "too_many_sessions",
             Self::HeadersTooLarge => "headers_too_large",
             Self::Internal => "internal",
@@ -152,13 +176,16 @@ impl Reason {
             | Self::BadSignature
             | Self::TokenExpired
             | Self::TokenNotYetValid
-            | Self::WrongAudience => 401,
-            Self::PoolForbidden => 403,
+            | Self::WrongAudience
+            | Self::WrongType
+            | Self::LifetimeTooLong
+            | Self::UnknownApiKey => 401,
+            Self::PoolForbidden | Self::OriginForbidden | Self::UserForbidden => 403,
             Self::NotFound | Self::NoSuchPool => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
             Self::SessionExists | Self::Superseded => 409,
-            Self::TooMany | Self::TooManySessions => 429,
+            Self::TooMany | Self::TooManyAttempts | Self::TooManySessions => 429,
             Self::HeadersTooLarge => 431,
             Self::Internal => 500,
             Self::NoInstance
@@ -184,7 +211,12 @@ impl Reason {
             Self::TokenExpired => "The token has expired.",
             Self::TokenNotYetValid => "The token is not valid yet.",
             Self::WrongAudience => "The token is meant for another service.",
+            Self::UnknownApiKey => "The API key is not known here.",
+            Self::WrongType => "The token is of a kind that is not accepted here.",
+            Self::LifetimeTooLong => "The token is good for longer than is accepted here.",
             Self::PoolForbidden => "The token does not permit this pool.",
+            Self::UserForbidden => "This user is not let in here.",
+            Self::OriginForbidden => "The web page that asks may not open sessions here.",
             Self::NotFound => "No signaling is served at this path.",
             Self::NoSuchPool => "The request names no pool that serves this kind of client.",
             Self::MethodNotAllowed => "Signaling is opened with GET.",
@@ -192,6 +224,7 @@ impl Reason {
             Self::SessionExists => "This user already has a session.",
             Self::Superseded => "A newer request of the same user took this one's place.",
             Self::TooMany => "There are too many requests.",
+            Self::TooManyAttempts => "Too many credentials from this address were not accepted.",
             Self::TooManySessions => "This user or tenant has as many sessions as it may.",
             Self::HeadersTooLarge => "The request's headers are too large.",
             Self::Internal => "The proxy failed to handle the request.",

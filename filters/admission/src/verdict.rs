@@ -6,20 +6,34 @@ use crate::{Family, Reason, UnixSeconds};
 
 /// The answer to a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// Let it in, as said.
-    Admit(Box<Admission>),
-    /// Answer it with this reason.
-    Refuse(Reason),
+pub struct Verdict {
+    /// Whether it is let in.
+    pub decision: Decision,
+    /// What to change in the request before anybody else reads it, the access log included: whatever the decision.
+    pub edits: Edits,
+    /// What to add to an answer of the proxy's own, so that the web page that asked may read it (Fetch standard, "CORS
+    /// protocol"): names and values.
+    pub cors: Vec<(&'static str, String)>,
+    /// Whether the token was remembered as verified; `None` if it did not come to that.
+    pub remembered: Option<bool>,
 }
 
-/// Who was let in, to what, and how their request changes on its way.
+/// Whether a request is let in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// Let it in, as said.
+    Admit(Wish, Box<Admission>),
+    /// Somebody who has more keys, or can compute more, has to be asked.
+    Undecided(Wish, Box<Undecided>),
+    /// Answer it with this reason.
+    Refuse(Reason),
+    /// Answer 204: a browser asks whether a page may ask.
+    Preflight,
+}
+
+/// Who was let in, and to what.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admission {
-    /// What the client wants with the verdict.
-    pub kind: Kind,
-    /// Which family of clients the request is of.
-    pub family: Family,
     /// The pool to lease an instance from: one of the policy's, of this family.
     pub pool: String,
     /// Whose the session is.
@@ -29,14 +43,52 @@ pub struct Admission {
     /// What the instance has to have: names of the policy's labels, each at most once, and values of
     /// 1 to 63 of `A-Z`, `a-z`, `0-9`, `-`, `.` and `_`.
     pub labels: Vec<(String, String)>,
+    /// The token's `jti`, up to 256 bytes; empty if it has none, or there is no token.
+    pub token_id: String,
     /// When the token is no longer accepted, the issuer's clock skew included; saturates.
     pub expires_at: Option<UnixSeconds>,
-    /// How the request changes before it goes to the instance.
-    pub upstream: UpstreamEdits,
+    /// When its session is to be closed because the token has ended; `None` if it is not to be.
+    pub closes_at: Option<UnixSeconds>,
+    /// What the access log may know, by name: printable ASCII, up to 256 bytes each.
+    pub tags: Vec<(String, String)>,
+    /// The headers that the instance gets: as safe as the tags.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What a client wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wish {
+    /// What it wants with the verdict.
+    pub kind: Kind,
+    /// Which family of clients the request is of.
+    pub family: Family,
     /// The first protocol the client offered that is not a credential: what to put into the 101 if
     /// the instance selected none, because a browser that offered some fails the connection if it
     /// gets none. A `token` of RFC 9110 §5.6.2.
     pub answer_subprotocol: Option<String>,
+}
+
+/// A request that cannot be decided here: there is no key here that its token could have been signed with, or nothing to
+/// compute its signature with.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Undecided {
+    /// Who the token says signed it: one of the policy's issuers.
+    pub issuer: String,
+    /// Why it is refused if nobody knows more.
+    pub reason: Reason,
+    /// The `:path` as it came. It may hold the credential.
+    pub path: Vec<u8>,
+    /// The headers that admission reads, as they came. They may hold the credential.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for Undecided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undecided")
+            .field("issuer", &self.issuer)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a client wants with the verdict.
@@ -73,17 +125,33 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// How the request changes before it goes to the instance.
+/// Changes of a request's headers, `:path` among them.
 ///
-/// Besides, the headers `authorization` and `berth-resume-key` are always removed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UpstreamEdits {
-    /// The new `:path`: `/sign_in` or `/rtsp` with every query parameter that is not ours, byte for
-    /// byte and in order.
-    pub path: Vec<u8>,
-    /// What to do with `sec-websocket-protocol`. `None`: leave it. `Some(None)`: remove it.
-    /// `Some(Some(value))`: replace it.
-    pub sec_websocket_protocol: Option<Option<Vec<u8>>>,
+/// What takes out of it whatever is between the client and Berth: credentials, the resume key, and headers that only
+/// Berth sets.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Edits(Vec<(String, Option<Vec<u8>>)>);
+
+impl Edits {
+    /// Each header that changes, once, with its new value; `None`: it is removed.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: Vec<u8>) {
+        self.push(name, Some(value));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.push(name, None);
+    }
+
+    fn push(&mut self, name: &str, value: Option<Vec<u8>>) {
+        self.0.retain(|(earlier, _)| earlier != name);
+        self.0.push((name.to_owned(), value));
+    }
 }
 
 /// The JSON body of a refusal. The wait is left out unless the reason
@@ -99,11 +167,11 @@ pub fn refusal_body(reason: Reason, retry_after_seconds: Option<u32>) -> String 
 }
 
 /// The JSON body that answers a [`Kind::Check`] which would have been let in.
-pub fn admitted_body(admission: &Admission) -> String {
+pub fn admitted_body(family: Family, admission: &Admission) -> String {
     let owner = &admission.owner;
     to_json(&Admitted {
         verdict: "admitted",
-        family: admission.family,
+        family,
         pool: &admission.pool,
         issuer: &owner.issuer,
         subject: &owner.subject,

@@ -1,18 +1,29 @@
 //! The plugin configuration.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use berth_admission::{Policy, PolicyConfig, PolicyError};
+use berth_admission::{Memory, Policy, PolicyConfig, PolicyError, UnixSeconds};
 use serde::Deserialize;
 
-use crate::session::WhenAway;
+use crate::session::{FailedAttempt, WhenAway};
+use crate::vm::Cadence;
 
 /// What a root context is configured with. Its streams share it; live ones keep it when a new configuration comes.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) policy: Policy,
     pub(crate) control_plane: ControlPlane,
+    memory: RefCell<Remembered>,
+}
+
+/// What is remembered under one policy.
+#[derive(Debug)]
+struct Remembered {
+    memory: Memory,
+    /// How many revocations the control plane counted when it was last used.
+    revocations: u64,
 }
 
 /// How sessions are placed.
@@ -24,7 +35,7 @@ pub(crate) struct ControlPlane {
     /// How long the control plane may hold a request.
     pub(crate) hold: Duration,
     /// How often the VM states its sessions.
-    pub(crate) tick: Duration,
+    pub(crate) cadence: Cadence,
 }
 
 /// Why a configuration is not taken.
@@ -53,18 +64,44 @@ pub(crate) enum ConfigError {
 }
 
 impl Plugin {
-    /// Reads the plugin configuration.
+    /// Reads the plugin configuration. `seed` is random.
     ///
     /// # Errors
     /// When a field is missing, unknown, of the wrong type or out of bounds.
-    pub(crate) fn parse(json: &[u8]) -> Result<Rc<Self>, ConfigError> {
+    pub(crate) fn parse(json: &[u8], seed: u64) -> Result<Rc<Self>, ConfigError> {
         let config: Config = serde_json::from_slice(json)?;
         let control_plane = config.control_plane.check()?;
         let policy = Policy::compile(config.admission)?;
+        let memory = Remembered {
+            memory: Memory::new(&policy, seed),
+            revocations: 0,
+        };
         Ok(Rc::new(Self {
             policy,
             control_plane,
+            memory: RefCell::new(memory),
         }))
+    }
+
+    /// Somebody's credential was refused by the control plane.
+    pub(crate) fn failed(&self, FailedAttempt { client }: FailedAttempt, now: UnixSeconds) {
+        self.memory.borrow_mut().memory.failed(client, now);
+    }
+
+    /// Decides something with what is remembered. Tokens are not once the control plane counts other revocations.
+    ///
+    /// Borrowed while the proxy checks a signature, which does not come back into the VM.
+    pub(crate) fn remembering<R>(
+        &self,
+        revocations: u64,
+        decide: impl FnOnce(&mut Memory) -> R,
+    ) -> R {
+        let remembered = &mut *self.memory.borrow_mut();
+        if remembered.revocations != revocations {
+            remembered.revocations = revocations;
+            remembered.memory.forget_tokens();
+        }
+        decide(&mut remembered.memory)
     }
 }
 
@@ -107,7 +144,12 @@ impl ControlPlaneConfig {
                 WhenAwayConfig::Refuse => WhenAway::Refuse,
             },
             hold: milliseconds("control_plane.hold_ms", self.hold_ms, 0, 60_000)?,
-            tick: milliseconds("control_plane.tick_ms", self.tick_ms, 50, 60_000)?,
+            cadence: Cadence::new(milliseconds(
+                "control_plane.tick_ms",
+                self.tick_ms,
+                50,
+                60_000,
+            )?),
         })
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use berth_admission::UnixSeconds;
 use prost::Message;
-use proxy_wasm::types::LogLevel;
+use proxy_wasm::types::{LogLevel, MetricType};
 
-use crate::host::{GrpcCall, Headers, Host, Unavailable};
+use crate::host::{GrpcCall, Headers, Host, MetricId, Unavailable};
 use crate::session::{ContextId, Token, Uptime};
 
 pub(crate) type HeaderList = Vec<(String, Vec<u8>)>;
@@ -51,6 +51,9 @@ impl SentCall {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) now: Uptime,
+    pub(crate) unix: UnixSeconds,
+    /// How long everything takes: each look at the clock.
+    pub(crate) time_goes_on: Duration,
     pub(crate) configuration: String,
     pub(crate) entered: ContextId,
     pub(crate) roots: Vec<ContextId>,
@@ -64,6 +67,9 @@ pub(crate) struct State {
     pub(crate) random: Option<u8>,
     pub(crate) tick: Option<Duration>,
     pub(crate) log: Vec<(LogLevel, String)>,
+    /// Every value of each statistic.
+    pub(crate) metrics: BTreeMap<String, Vec<u64>>,
+    metric_names: Vec<String>,
     next_token: u32,
 }
 
@@ -87,6 +93,10 @@ impl Fake {
             random: Some(0),
             tick: None,
             log: Vec::new(),
+            metrics: BTreeMap::new(),
+            unix: UnixSeconds(1_700_000_000),
+            time_goes_on: Duration::ZERO,
+            metric_names: Vec::new(),
             next_token: 0,
         }))
     }
@@ -115,11 +125,14 @@ impl Fake {
 
 impl Host for Fake {
     fn unix_now(&self) -> UnixSeconds {
-        UnixSeconds(1_700_000_000)
+        self.with(|state| state.unix)
     }
 
     fn uptime(&self) -> Uptime {
-        self.with(|state| state.now)
+        self.with(|state| {
+            state.now += state.time_goes_on;
+            state.now
+        })
     }
 
     fn random(&self) -> Option<[u8; 16]> {
@@ -140,6 +153,26 @@ impl Host for Fake {
 
     fn log(&self, level: LogLevel, message: &str) {
         self.with(|state| state.log.push((level, message.to_owned())));
+    }
+
+    fn define_metric(&self, _: MetricType, name: &str) -> Option<MetricId> {
+        self.with(|state| {
+            let defined = state.metrics.insert(name.to_owned(), Vec::new());
+            assert!(defined.is_none(), "{name} defined twice");
+            state.metric_names.push(name.to_owned());
+            Some(MetricId(state.metric_names.len() as u32 - 1))
+        })
+    }
+
+    fn increment(&self, counter: MetricId, by: u32) {
+        self.record(counter, by.into());
+    }
+
+    fn record(&self, histogram: MetricId, value: u64) {
+        self.with(|state| {
+            let name = &state.metric_names[histogram.0 as usize];
+            state.metrics.get_mut(name).unwrap().push(value);
+        });
     }
 
     fn enter(&self, context: ContextId) -> bool {

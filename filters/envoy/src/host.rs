@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use berth_admission::UnixSeconds;
 use prost::Message;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
 use crate::session::{ContextId, Token, Uptime};
 
@@ -32,6 +32,16 @@ pub(crate) trait Host {
 
     /// Says something that an operator has to see.
     fn log(&self, level: LogLevel, message: &str);
+
+    /// Makes a statistic of this name, which the VMs of all workers share; or finds it. `None` if the proxy has no use for
+    /// it.
+    fn define_metric(&self, kind: MetricType, name: &str) -> Option<MetricId>;
+
+    /// Adds `by` to a counter.
+    fn increment(&self, counter: MetricId, by: u32);
+
+    /// Adds a value to a histogram.
+    fn record(&self, histogram: MetricId, value: u64);
 
     /// Makes `context` the one that calls concern. False if there is no such context.
     fn enter(&self, context: ContextId) -> bool;
@@ -71,6 +81,10 @@ pub(crate) trait Host {
     /// Calls a function that the proxy has beside the ABI.
     fn foreign_function(&self, name: &str, arguments: &[u8]) -> Result<Vec<u8>, Unavailable>;
 }
+
+/// What this VM calls a statistic.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct MetricId(pub(crate) u32);
 
 /// Which headers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -151,6 +165,18 @@ impl Host for Envoy {
 
     fn log(&self, level: LogLevel, message: &str) {
         let _ = hostcalls::log(level, message);
+    }
+
+    fn define_metric(&self, kind: MetricType, name: &str) -> Option<MetricId> {
+        hostcalls::define_metric(kind, name).ok().map(MetricId)
+    }
+
+    fn increment(&self, counter: MetricId, by: u32) {
+        let _ = hostcalls::increment_metric(counter.0, by.into());
+    }
+
+    fn record(&self, histogram: MetricId, value: u64) {
+        let _ = hostcalls::record_metric(histogram.0, value);
     }
 
     fn enter(&self, context: ContextId) -> bool {

@@ -1,10 +1,11 @@
 //! One request, and the session it becomes.
 
-use std::net::SocketAddr;
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use berth_admission::{
-    Admission, Kind, Reason, Request, UpstreamEdits, Verdict, admit, admitted_body,
+    Certificate, Decision, Kind, Reason, Request, Undecided, Verdict, Wish, admit,
 };
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -12,8 +13,9 @@ use proxy_wasm::types::Action;
 use crate::cause::cause;
 use crate::config::Plugin;
 use crate::host::{Headers, Host};
-use crate::session::{ContextId, Opening, Purpose, Session, SessionId, Token};
+use crate::session::{ContextId, Opening, Purpose, Session, SessionId, Token, Unverified, Who};
 use crate::signature::HostVerifier;
+use crate::stats::Timed;
 use crate::worker::{CLUSTER_HEADER, ENDPOINT_HEADER, Worker};
 
 /// The context of one stream.
@@ -24,6 +26,26 @@ pub(crate) struct Http<H: Host> {
     pub(crate) plugin: Option<Rc<Plugin>>,
     pub(crate) context: ContextId,
     pub(crate) root: ContextId,
+    /// What a reply is to say to the web page that asked.
+    pub(crate) cors: RefCell<Vec<(&'static str, String)>>,
+}
+
+/// The names in a certificate.
+#[derive(Debug, Default)]
+struct OwnedCertificate {
+    dns_san: Option<String>,
+    subject: Option<String>,
+    uri_san: Option<String>,
+}
+
+impl OwnedCertificate {
+    fn names(&self) -> Certificate<'_> {
+        Certificate {
+            dns_san: self.dns_san.as_deref(),
+            subject: self.subject.as_deref(),
+            uri_san: self.uri_san.as_deref(),
+        }
+    }
 }
 
 impl<H: Host> Http<H> {
@@ -59,44 +81,101 @@ impl<H: Host> Http<H> {
         let host = &self.worker.host;
         let headers = host.headers(Headers::Request);
         self.strip(Headers::Request, &headers);
-
-        let find = |name: &str| joined(&headers, name);
-        let (method, path) = (find(":method"), find(":path"));
-        let (upgrade, authorization) = (find("upgrade"), find("authorization"));
-        let (protocol, resume_key) = (find("sec-websocket-protocol"), find("berth-resume-key"));
-        let labels: Vec<(&str, Vec<u8>)> = plugin
-            .policy
-            .label_headers()
-            .filter_map(|name| Some((name, find(name)?)))
-            .collect();
-        let labels: Vec<(&str, &[u8])> = labels
-            .iter()
-            .map(|(name, value)| (*name, value.as_slice()))
-            .collect();
-        let request = Request {
-            method: method.as_deref().unwrap_or_default(),
-            path: path.as_deref().unwrap_or_default(),
-            upgrade: upgrade.as_deref(),
-            authorization: authorization.as_deref(),
-            sec_websocket_protocol: protocol.as_deref(),
-            resume_key: resume_key.as_deref(),
-            labels: &labels,
-        };
-        let verdict = admit(
-            &plugin.policy,
-            &request,
-            host.unix_now(),
-            &HostVerifier(host),
-        );
-        match verdict {
-            Verdict::Refuse(reason) => Err(reason),
-            Verdict::Admit(admission) => {
-                let id = self.worker.mint().map_err(|_| Reason::Internal)?;
-                self.tag(&id, &admission);
-                self.edit(&request, &admission.upstream);
-                self.open(plugin, id, *admission);
+        let client = self.client_address();
+        let verdict = self.admit(plugin, &headers, client);
+        for (name, value) in verdict.edits.iter() {
+            host.set_header(Headers::Request, name, value);
+        }
+        self.cors.replace(verdict.cors);
+        match verdict.decision {
+            Decision::Refuse(reason) => Err(reason),
+            Decision::Preflight => {
+                self.worker.preflight();
                 Ok(())
             }
+            Decision::Admit(wish, admission) => {
+                self.worker.stats().allowed();
+                let id = self.tagged(plugin, &admission.tags)?;
+                for (name, value) in &admission.headers {
+                    host.set_header(Headers::Request, name, Some(value.as_bytes()));
+                }
+                self.open(plugin, id, client, wish, Who::Admitted(admission));
+                Ok(())
+            }
+            Decision::Undecided(wish, undecided) => {
+                self.worker.stats().undecided();
+                let id = self.tagged(plugin, &[])?;
+                let Undecided { path, headers, .. } = *undecided;
+                let who = Who::Unverified(Unverified { path, headers });
+                self.open(plugin, id, client, wish, who);
+                Ok(())
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        plugin: &Plugin,
+        headers: &[(String, Vec<u8>)],
+        client: Option<IpAddr>,
+    ) -> Verdict {
+        let host = &self.worker.host;
+        let find = |name: &str| {
+            let mut headers = headers.iter();
+            let found = headers.find(|(candidate, _)| candidate == name);
+            found.map(|(_, value)| value.as_slice()).unwrap_or_default()
+        };
+        let certificate = plugin
+            .policy
+            .reads_certificates()
+            .then(|| self.certificate());
+        let certificate = certificate.unwrap_or_default();
+        let request = Request {
+            method: find(":method"),
+            path: find(":path"),
+            headers,
+            client,
+            certificate: certificate.names(),
+        };
+        let stats = self.worker.stats();
+        let verifier = Timed {
+            verifier: HostVerifier(host),
+            stats,
+        };
+        let began = host.uptime();
+        let verdict = plugin.remembering(self.worker.revocations(), |memory| {
+            admit(&plugin.policy, memory, &request, host.unix_now(), &verifier)
+        });
+        stats.decided(host.uptime().saturating_sub(began));
+        if let Some(hit) = verdict.remembered {
+            stats.cache(hit);
+        }
+        if verdict.decision == Decision::Refuse(Reason::TooManyAttempts) {
+            stats.limited();
+        }
+        verdict
+    }
+
+    /// What the proxy has verified of the client's certificate. Where there is one, the listener's trust was enough to let
+    /// it in.
+    fn certificate(&self) -> OwnedCertificate {
+        let text = |path: &[&str]| {
+            let value = self.worker.host.property(path)?;
+            String::from_utf8(value).ok()
+        };
+        if self
+            .worker
+            .host
+            .property(&["connection", "mtls"])
+            .as_deref()
+            != Some(&[1])
+        {
+            return OwnedCertificate::default();
+        }
+        OwnedCertificate {
+            dns_san: text(&["connection", "dns_san_peer_certificate"]),
+            subject: text(&["connection", "subject_peer_certificate"]),
+            uri_san: text(&["connection", "uri_san_peer_certificate"]),
         }
     }
 
@@ -109,52 +188,32 @@ impl<H: Host> Http<H> {
         }
     }
 
-    /// What the access log and other filters may know. Before the Acquire is sent: the End of a client that leaves while
-    /// it is under way has them too.
-    fn tag(&self, id: &SessionId, admission: &Admission) {
-        for (name, value) in [
-            ("berth.session", &id.0),
-            ("berth.subject", &admission.owner.subject),
-            ("berth.pool", &admission.pool),
-        ] {
-            self.worker.host.set_filter_state(name, value.as_bytes());
+    /// Mints the session's id, and lets the access log and the instance know of it. Before the Acquire is sent: the End of
+    /// a client that leaves while it is under way has the tags too.
+    fn tagged(&self, plugin: &Plugin, tags: &[(String, String)]) -> Result<SessionId, Reason> {
+        let id = self.worker.mint().map_err(|_| Reason::Internal)?;
+        self.worker.tag("session", id.0.as_bytes());
+        for (name, value) in tags {
+            self.worker.tag(name, value.as_bytes());
         }
+        for name in plugin.policy.session_headers() {
+            let value = Some(id.0.as_bytes());
+            self.worker.host.set_header(Headers::Request, name, value);
+        }
+        Ok(id)
     }
 
-    fn edit(&self, request: &Request<'_>, edits: &UpstreamEdits) {
-        let set = |name, value| self.worker.host.set_header(Headers::Request, name, value);
-        if request.path != edits.path {
-            set(":path", Some(edits.path.as_slice()));
-        }
-        if let Some(protocol) = &edits.sec_websocket_protocol {
-            set("sec-websocket-protocol", protocol.as_deref());
-        }
-        if request.authorization.is_some() {
-            set("authorization", None);
-        }
-        if request.resume_key.is_some() {
-            set("berth-resume-key", None);
-        }
-    }
-
-    fn open(&self, plugin: &Plugin, id: SessionId, admission: Admission) {
-        let purpose = match admission.kind {
+    fn open(&self, plugin: &Plugin, id: SessionId, client: Option<IpAddr>, wish: Wish, who: Who) {
+        let purpose = match wish.kind {
             Kind::Check => Purpose::Check {
-                admitted_body: admitted_body(&admission),
+                family: wish.family,
             },
             Kind::Upgrade => Purpose::Upgrade {
-                answer_subprotocol: admission.answer_subprotocol,
+                answer_subprotocol: wish.answer_subprotocol,
             },
         };
         let opening = Opening {
-            session: Session {
-                id,
-                pool: admission.pool,
-                owner: admission.owner,
-                client_address: self.client_address(),
-                priority: admission.priority,
-                labels: admission.labels,
-            },
+            session: Session { id, client, who },
             purpose,
             when_away: plugin.control_plane.when_away,
             hold: plugin.control_plane.hold,
@@ -163,25 +222,23 @@ impl<H: Host> Http<H> {
             .open(self.context, opening, &plugin.control_plane);
     }
 
-    fn client_address(&self) -> String {
-        self.worker
-            .host
-            .property(&["source", "address"])
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|text| text.parse::<SocketAddr>().ok())
-            .map(|address| address.ip().to_string())
-            .unwrap_or_default()
+    fn client_address(&self) -> Option<IpAddr> {
+        let address = self.worker.host.property(&["source", "address"])?;
+        let address: SocketAddr = std::str::from_utf8(&address).ok()?.parse().ok()?;
+        Some(address.ip())
     }
 
     fn response(&self) -> Action {
         // A reply of our own passes here as well, and keeps its x-berth-reason.
         let Some(answer_subprotocol) = self.worker.placed(self.context) else {
+            self.answer_page();
             return Action::Continue;
         };
         let host = &self.worker.host;
         let details = host.property(&["response", "code_details"]);
         if !details.is_some_and(|details| FROM_UPSTREAM.contains(&details.as_slice())) {
             // Envoy's own reply: the local_reply_config says what it looks like.
+            self.answer_page();
             return Action::Continue;
         }
         let headers = host.headers(Headers::Response);
@@ -198,6 +255,14 @@ impl<H: Host> Http<H> {
             host.set_header(Headers::Response, "sec-websocket-protocol", value);
         }
         Action::Continue
+    }
+
+    /// Lets the web page that asked read a reply.
+    fn answer_page(&self) {
+        for (name, value) in self.cors.take() {
+            let value = Some(value.as_bytes());
+            self.worker.host.set_header(Headers::Response, name, value);
+        }
     }
 
     fn end(&self) {
@@ -227,7 +292,10 @@ fn joined(headers: &[(String, Vec<u8>)], name: &str) -> Option<Vec<u8>> {
 
 impl<H: Host> Context for Http<H> {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        self.worker.on_call_answer(Token(token), status, size);
+        let failed = self.worker.on_call_answer(Token(token), status, size);
+        if let (Some(plugin), Some(failed)) = (&self.plugin, failed) {
+            plugin.failed(failed, self.worker.host.unix_now());
+        }
     }
 
     fn on_done(&mut self) -> bool {

@@ -17,6 +17,7 @@ mod http;
 mod root;
 mod session;
 mod signature;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod vm;

@@ -1,5 +1,6 @@
 //! The plugin: its configuration, and its clock.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -44,17 +45,20 @@ impl<H: Host> Root<H> {
             plugin: self.plugin.clone(),
             context,
             root: self.context,
+            cors: RefCell::default(),
         }
     }
 
     fn configure(&mut self) -> Result<(), ConfigureError> {
         let host = &self.worker.host;
-        let plugin = Plugin::parse(&host.plugin_configuration())?;
+        let random = u128::from_ne_bytes(host.random().ok_or(NoRandomness)?);
+        // The lower half is as random as the whole.
+        let plugin = Plugin::parse(&host.plugin_configuration(), random as u64)?;
         self.worker.identify()?;
         for ignored in plugin.policy.ignored_keys() {
             host.log(LogLevel::Warn, &format!("key ignored: admission.{ignored}"));
         }
-        host.set_tick_period(plugin.control_plane.tick);
+        host.set_tick_period(plugin.control_plane.cadence.timer());
         self.plugin = Some(plugin);
         Ok(())
     }
@@ -62,7 +66,10 @@ impl<H: Host> Root<H> {
 
 impl<H: Host> Context for Root<H> {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        self.worker.on_call_answer(Token(token), status, size);
+        let failed = self.worker.on_call_answer(Token(token), status, size);
+        if let (Some(plugin), Some(failed)) = (&self.plugin, failed) {
+            plugin.failed(failed, self.worker.host.unix_now());
+        }
     }
 }
 

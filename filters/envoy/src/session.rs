@@ -1,12 +1,21 @@
 //! The words for a session, from the admitted request to its end.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use berth_admission::{Owner, Reason};
+use berth_admission::{Admission, Family, Reason, UnixSeconds};
 
 /// Time since a fixed moment, which never goes back.
 pub(crate) type Uptime = Duration;
+
+/// One moment by both clocks: what a token says goes by the wall clock, which may be set, and how long something lasts
+/// by the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Now {
+    pub(crate) uptime: Uptime,
+    pub(crate) unix: UnixSeconds,
+}
 
 /// A context of the proxy: a root or a stream. Never used again for another one within a VM.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -32,27 +41,69 @@ pub(crate) struct Fence {
 pub(crate) struct Lease {
     pub(crate) fence: Fence,
     pub(crate) instance: String,
+    /// How long its session may live after its 101; `None`: for ever.
+    pub(crate) max_age: Option<Duration>,
 }
 
-/// What is known of a session before it is placed, and does not change.
+/// What is known of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    pub(crate) pool: String,
-    pub(crate) owner: Owner,
-    /// Without the port; empty if the proxy does not know it.
-    pub(crate) client_address: String,
-    /// From 0 to 9; the greater goes first.
-    pub(crate) priority: u8,
-    /// What the instance has to have: names and values.
-    pub(crate) labels: Vec<(String, String)>,
+    /// The client's address; `None` if the proxy does not know it.
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) who: Who,
+}
+
+/// Who is behind a session.
+#[derive(Clone, Debug)]
+pub(crate) enum Who {
+    Admitted(Box<Admission>),
+    /// To be found out by the control plane, which tells it with its grant.
+    Unverified(Unverified),
+}
+
+/// A request whose credential cannot be checked here, as the control plane needs it to do so.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct Unverified {
+    /// With its query, as the client sent it.
+    pub(crate) path: Vec<u8>,
+    /// The headers that admission reads: names in lower case, and values.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Says nothing of what the client sent: it holds the credential.
+impl fmt::Debug for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unverified").finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// `None` while it is not known.
+    pub(crate) fn admitted(&self) -> Option<&Admission> {
+        match &self.who {
+            Who::Admitted(admitted) => Some(admitted),
+            Who::Unverified(_) => None,
+        }
+    }
+
+    /// Takes the control plane's word for who is behind it, if nobody knew. False if still nobody does.
+    pub(crate) fn learn(&mut self, found: Option<Box<Admission>>) -> bool {
+        if let Who::Unverified(_) = self.who {
+            let Some(found) = found else {
+                return false;
+            };
+            self.who = Who::Admitted(found);
+        }
+        true
+    }
 }
 
 /// What an admitted request wants.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
-    /// Only to know whether it would be placed; this body says so.
-    Check { admitted_body: String },
+    /// Only to know whether it would be placed.
+    Check { family: Family },
     /// A session.
     Upgrade {
         /// What to select if the instance selects no subprotocol.
@@ -69,7 +120,7 @@ pub(crate) enum WhenAway {
     Refuse,
 }
 
-/// An admitted request.
+/// A request to place.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
     pub(crate) session: Session,
@@ -84,14 +135,34 @@ pub(crate) struct Opening {
 pub(crate) struct Placement {
     pub(crate) cluster: String,
     pub(crate) endpoint: SocketAddr,
+    /// What its request has to be told on the way, where only the control plane knew.
+    pub(crate) found: Found,
+}
+
+/// What was found out of a request that was [`Unverified`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Found {
+    /// What the access log may know, by name.
+    pub(crate) tags: Vec<(String, String)>,
+    /// What the instance gets to know.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// An instance, for a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) lease: Lease,
+    pub(crate) placement: Placement,
+    /// To an [`Unverified`] request.
+    pub(crate) admitted: Option<Box<Admission>>,
 }
 
 /// How an Acquire came out.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// To a check: an instance could be had.
-    Available,
-    Granted(Lease, Placement),
+    /// To a check: an instance could be had. And by whom, if it was [`Unverified`].
+    Available(Option<Box<Admission>>),
+    Granted(Box<Grant>),
     Refused {
         reason: Reason,
         retry_after_seconds: Option<u32>,
@@ -102,13 +173,31 @@ pub(crate) enum Answer {
     Unreadable,
 }
 
+/// Somebody presented a credential that the control plane did not accept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FailedAttempt {
+    pub(crate) client: Option<IpAddr>,
+}
+
 /// Who ended a session, or that it never began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Cause {
     Client,
     Instance,
-    Berth,
     NotEstablished,
+    /// We did.
+    Closed(Closed),
+}
+
+/// Why we end a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Closed {
+    /// The control plane wants it.
+    Berth,
+    /// It is as old as it may be.
+    MaxAge,
+    /// Its token has ended, and the policy has that end the session.
+    TokenExpired,
 }
 
 /// Why a request is refused, and when it is worth trying again.

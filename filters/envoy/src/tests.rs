@@ -23,6 +23,8 @@ use crate::worker::Worker;
 mod configuration;
 mod requests;
 mod sessions;
+mod statistics;
+mod unverified;
 
 const ROOT: ContextId = ContextId(1);
 const STREAM: ContextId = ContextId(2);

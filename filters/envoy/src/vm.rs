@@ -4,18 +4,24 @@
 //! A VM is what an Envoy worker has. After a configuration update it has two root contexts for as long as the old one has
 //! streams; they share this state, so that a Sync states the whole truth of the VM.
 
+mod cadence;
 mod ended;
+mod stream;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use berth_admission::Reason;
+use berth_admission::{Reason, admitted_body};
+
+pub(crate) use cadence::Cadence;
 
 use crate::session::{
-    Answer, Cause, Close, ContextId, Ended, Lease, Opening, Placement, Purpose, Refusal, Session,
-    SessionId, Token, Uptime, WhenAway,
+    Answer, Cause, Close, Closed, ContextId, Ended, Grant, Lease, Now, Opening, Placement, Purpose,
+    Refusal, Session, SessionId, Token, Uptime, WhenAway,
 };
 use ended::EndedLog;
+use stream::{Over, Phase, Stream};
 
 /// Who speaks: one incarnation of one VM of one proxy.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -36,7 +42,7 @@ pub(crate) enum Act {
     /// Answer the request with a refusal.
     Refuse(ContextId, Refusal),
     /// End the session.
-    Reset(ContextId),
+    Reset(ContextId, Closed),
 }
 
 /// An Acquire to send.
@@ -89,7 +95,7 @@ pub(crate) struct Told {
 /// What is due at a tick.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
-    /// Requests that have waited long enough.
+    /// Requests that have waited long enough, and sessions whose time is up.
     pub(crate) acts: Vec<Act>,
     /// Streams whose Acquire is to be sent again.
     pub(crate) acquires: Vec<ContextId>,
@@ -110,6 +116,7 @@ pub(crate) struct Vm {
     last_sync: Option<LastSync>,
     /// The last full Sync that was answered listed a session.
     server_lists_sessions: bool,
+    revocations: u64,
 }
 
 #[derive(Debug)]
@@ -117,83 +124,6 @@ struct LastSync {
     sent_at: Uptime,
     /// While it is unanswered: its call, and when its time is up.
     pending: Option<(Token, Uptime)>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    opening: Opening,
-    opened_at: Uptime,
-    /// Its Acquire that is under way; still so if we answer the request in the meantime.
-    call: Option<Token>,
-    phase: Phase,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Not granted yet. Its Acquire is to be sent unless one is under way.
-    Pending,
-    /// Granted and on its way to the instance.
-    Placed(Lease),
-    /// The 101 was seen.
-    Live(Lease),
-    /// It was answered or reset by us, and its end has not come yet.
-    Closing {
-        lease: Option<Lease>,
-        established: bool,
-        cause: Cause,
-    },
-}
-
-impl Phase {
-    const fn lease(&self) -> Option<&Lease> {
-        match self {
-            Self::Pending => None,
-            Self::Placed(lease) | Self::Live(lease) => Some(lease),
-            Self::Closing { lease, .. } => lease.as_ref(),
-        }
-    }
-
-    const fn established(&self) -> bool {
-        match self {
-            Self::Pending | Self::Placed(_) => false,
-            Self::Live(_) => true,
-            Self::Closing { established, .. } => *established,
-        }
-    }
-
-    fn closing(&mut self, cause: Cause) {
-        *self = Self::Closing {
-            lease: self.lease().cloned(),
-            established: self.established(),
-            cause,
-        };
-    }
-}
-
-impl Stream {
-    const fn is_check(&self) -> bool {
-        matches!(self.opening.purpose, Purpose::Check { .. })
-    }
-
-    /// Whether its Acquire is to be sent, for the first time or again.
-    const fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Pending) && self.call.is_none()
-    }
-
-    /// When the control plane can no longer be holding the request.
-    const fn held_until(&self) -> Uptime {
-        self.opened_at.saturating_add(self.opening.hold)
-    }
-
-    /// Whether it has waited long enough. An Acquire under way is waited for a margin longer than its own timeout: then
-    /// its answer went with the root that asked, which is deleted when the streams of its configuration are gone.
-    fn is_overdue(&self, now: Uptime) -> bool {
-        let margin = match self.call {
-            Some(_) => ANSWER_MARGIN * 2,
-            None => Duration::ZERO,
-        };
-        matches!(self.phase, Phase::Pending) && now >= self.held_until() + margin
-    }
 }
 
 impl Vm {
@@ -206,7 +136,7 @@ impl Vm {
         self.identity = identity;
     }
 
-    /// An admitted request; its Acquire is to be sent.
+    /// A request to place; its Acquire is to be sent.
     pub(crate) fn open(&mut self, context: ContextId, opening: Opening, now: Uptime) {
         let stream = Stream {
             opening,
@@ -245,6 +175,17 @@ impl Vm {
         }
     }
 
+    /// How many revocations the control plane counts, by its last answer.
+    pub(crate) const fn revocations(&self) -> u64 {
+        self.revocations
+    }
+
+    /// The control plane counts so many revocations. One that is older or another's may count fewer: what matters is that
+    /// it is another number.
+    pub(crate) fn count_revocations(&mut self, revocations: u64) {
+        self.revocations = revocations;
+    }
+
     /// What the answered call was for. `None`: nobody waits for it any more.
     pub(crate) fn take_call(&mut self, token: Token) -> Option<Call> {
         let call = self.calls.remove(&token)?;
@@ -264,15 +205,19 @@ impl Vm {
         now: Uptime,
     ) -> Option<Act> {
         let stream = self.streams.get_mut(&context)?;
-        match (&mut stream.phase, &mut stream.opening.purpose, answer) {
-            (Phase::Pending, Purpose::Check { admitted_body }, Answer::Available) => {
-                let body = std::mem::take(admitted_body);
+        match (&mut stream.phase, &stream.opening.purpose, answer) {
+            (Phase::Pending, Purpose::Check { family }, Answer::Available(found)) => {
+                let family = *family;
+                stream.opening.session.learn(found);
+                let Some(admitted) = stream.opening.session.admitted() else {
+                    return Some(self.give_up(context, INTERNAL));
+                };
+                let body = admitted_body(family, admitted);
                 self.forget(context);
                 Some(Act::Admitted(context, body))
             }
-            (Phase::Pending, Purpose::Upgrade { .. }, Answer::Granted(lease, placement)) => {
-                stream.phase = Phase::Placed(lease);
-                Some(Act::Place(context, placement))
+            (Phase::Pending, Purpose::Upgrade { .. }, Answer::Granted(grant)) => {
+                Some(self.granted(context, *grant))
             }
             (
                 Phase::Pending,
@@ -294,16 +239,34 @@ impl Vm {
                 let waits = stream.opening.when_away == WhenAway::Wait && now < stream.held_until();
                 (!waits).then(|| self.give_up(context, AWAY))
             }
-            (Phase::Pending, _, Answer::Available | Answer::Granted(..) | Answer::Unreadable) => {
+            (Phase::Pending, _, Answer::Available(_) | Answer::Granted(_) | Answer::Unreadable) => {
                 Some(self.give_up(context, INTERNAL))
             }
             // A grant for a stream that is ending: its end says which lease it ends.
-            (Phase::Closing { lease, .. }, _, Answer::Granted(granted, _)) => {
-                *lease = Some(granted);
+            (Phase::Closing { lease, .. }, _, Answer::Granted(grant)) => {
+                *lease = Some(grant.lease);
+                stream.opening.session.learn(grant.admitted);
                 None
             }
-            (Phase::Placed(_) | Phase::Live(_) | Phase::Closing { .. }, _, _) => None,
+            (Phase::Placed(_) | Phase::Live { .. } | Phase::Closing { .. }, _, _) => None,
         }
+    }
+
+    fn granted(&mut self, context: ContextId, grant: Grant) -> Act {
+        if let Some(stream) = self.streams.get_mut(&context) {
+            stream.phase = Phase::Placed(grant.lease);
+            if stream.opening.session.learn(grant.admitted) {
+                return Act::Place(context, grant.placement);
+            }
+        }
+        // Granted to nobody knows whom: nothing may be opened for that.
+        self.give_up(context, INTERNAL)
+    }
+
+    /// Whose the stream is, if the control plane is to find out who they are.
+    pub(crate) fn unverified(&self, context: ContextId) -> Option<Option<IpAddr>> {
+        let session = &self.streams.get(&context)?.opening.session;
+        session.admitted().is_none().then_some(session.client)
     }
 
     /// Refuses a request of which the control plane may know; its end will be told.
@@ -321,11 +284,14 @@ impl Vm {
     }
 
     /// The 101 was seen.
-    pub(crate) fn established(&mut self, context: ContextId) {
+    pub(crate) fn established(&mut self, context: ContextId, now: Uptime) {
         if let Some(stream) = self.streams.get_mut(&context)
             && let Phase::Placed(lease) = &stream.phase
         {
-            stream.phase = Phase::Live(lease.clone());
+            stream.phase = Phase::Live {
+                lease: lease.clone(),
+                since: now,
+            };
         }
     }
 
@@ -348,7 +314,7 @@ impl Vm {
             fence: stream.phase.lease().map(|lease| lease.fence),
             cause: match stream.phase {
                 Phase::Pending | Phase::Placed(_) => Cause::NotEstablished,
-                Phase::Live(_) => cause,
+                Phase::Live { .. } => cause,
                 Phase::Closing { cause, .. } => cause,
             },
         };
@@ -372,31 +338,38 @@ impl Vm {
         }
     }
 
-    /// A root that ticks every `period` has ticked.
-    pub(crate) fn tick(&mut self, now: Uptime, period: Duration) -> Due {
-        let mut overdue = Vec::new();
+    /// A root has ticked, as often as this cadence has it tick.
+    pub(crate) fn tick(&mut self, now: Now, cadence: Cadence) -> Due {
+        let mut over = Vec::new();
         let mut acquires = Vec::new();
         for (context, stream) in &self.streams {
-            if stream.is_overdue(now) {
-                overdue.push(*context);
+            if let Some(why) = stream.over(now) {
+                over.push((*context, why));
             } else if stream.is_waiting() {
                 acquires.push(*context);
             }
         }
+        let acts = over.into_iter().map(|(context, why)| match why {
+            Over::Request(refusal) => self.give_up(context, refusal),
+            Over::Session(why) => self.reset(context, why),
+        });
         Due {
-            acts: overdue
-                .into_iter()
-                .map(|context| self.give_up(context, AWAY))
-                .collect(),
+            acts: acts.collect(),
             acquires,
-            sync: self.sync_is_due(now, period),
+            sync: self.sync_is_due(now.uptime, cadence),
         }
     }
 
-    /// Several roots may tick, and timers are not exact: a Sync is due when three quarters of a period have passed.
-    fn sync_is_due(&self, now: Uptime, period: Duration) -> bool {
+    fn reset(&mut self, context: ContextId, why: Closed) -> Act {
+        if let Some(stream) = self.streams.get_mut(&context) {
+            stream.phase.closing(Cause::Closed(why));
+        }
+        Act::Reset(context, why)
+    }
+
+    fn sync_is_due(&self, now: Uptime, cadence: Cadence) -> bool {
         let early = self.last_sync.as_ref().is_some_and(|last| {
-            now < last.sent_at + period * 3 / 4
+            now < last.sent_at + cadence.until_sync()
                 || last.pending.is_some_and(|(_, until)| now < until)
         });
         let news =
@@ -483,10 +456,10 @@ impl Vm {
                 };
                 Act::Refuse(context, refusal)
             }
-            Phase::Live(_) => Act::Reset(context),
+            Phase::Live { .. } => Act::Reset(context, Closed::Berth),
             Phase::Closing { .. } => return None,
         };
-        stream.phase.closing(Cause::Berth);
+        stream.phase.closing(Cause::Closed(Closed::Berth));
         Some(act)
     }
 }

@@ -1,6 +1,6 @@
 //! What the contexts of one VM share: its sessions, and the proxy that carries out what is decided of them.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use berth_admission::{Reason, refusal_body};
@@ -10,10 +10,12 @@ use crate::config::ControlPlane;
 use crate::hex::hex;
 use crate::host::{GrpcCall, Headers, Host};
 use crate::session::{
-    Answer, Cause, ContextId, Opening, Placement, Purpose, Refusal, SessionId, Token,
+    Answer, Cause, ContextId, FailedAttempt, Now, Opening, Placement, Purpose, Refusal, SessionId,
+    Token,
 };
+use crate::stats::{Metrics, Stats};
 use crate::vm::{Act, Call, Identity, Vm};
-use crate::wire;
+use crate::wire::{self, Answered};
 
 /// One VM and its proxy.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Worker<H> {
     pub(crate) host: H,
     /// Never borrowed across a call of the host, so that it does not matter which of them come back into the VM.
     vm: RefCell<Vm>,
+    /// There from when the VM is configured.
+    metrics: OnceCell<Metrics>,
 }
 
 /// The proxy gives no random numbers, without which there are no session ids.
@@ -33,11 +37,24 @@ impl<H: Host> Worker<H> {
         Self {
             host,
             vm: RefCell::default(),
+            metrics: OnceCell::new(),
         }
     }
 
-    /// Gives the VM its name, unless it has one.
+    /// What is counted in this VM.
+    pub(crate) fn stats(&self) -> Stats<'_, H> {
+        Stats::new(&self.host, self.metrics.get())
+    }
+
+    /// How many revocations the control plane counts, by its last answer. With another number, what is remembered of
+    /// tokens may be wrong.
+    pub(crate) fn revocations(&self) -> u64 {
+        self.with(|vm| vm.revocations())
+    }
+
+    /// Gives the VM its name and its statistics, unless it has them.
     pub(crate) fn identify(&self) -> Result<(), NoRandomness> {
+        self.metrics.get_or_init(|| Metrics::define(&self.host));
         if self.with(|vm| !vm.identity().id.is_empty()) {
             return Ok(());
         }
@@ -57,7 +74,7 @@ impl<H: Host> Worker<H> {
         Ok(SessionId(hex(&random)))
     }
 
-    /// An admitted request, which is paused.
+    /// A request to place, which is paused.
     pub(crate) fn open(&self, context: ContextId, opening: Opening, control_plane: &ControlPlane) {
         let now = self.host.uptime();
         self.with(|vm| vm.open(context, opening, now));
@@ -99,10 +116,14 @@ impl<H: Host> Worker<H> {
     }
 
     /// A call came out: with this gRPC status and, if that is OK, an answer of so many bytes.
-    pub(crate) fn on_call_answer(&self, token: Token, status: u32, size: usize) {
-        let Some(call) = self.with(|vm| vm.take_call(token)) else {
-            return;
-        };
+    /// Says if it shows that somebody's credential is not good.
+    pub(crate) fn on_call_answer(
+        &self,
+        token: Token,
+        status: u32,
+        size: usize,
+    ) -> Option<FailedAttempt> {
+        let call = self.with(|vm| vm.take_call(token))?;
         let answer = match (status, size) {
             (GRPC_OK, 0) => Some(Vec::new()),
             (GRPC_OK, size) => Some(self.host.call_answer(size)),
@@ -110,27 +131,59 @@ impl<H: Host> Worker<H> {
         };
         match call {
             Call::Acquire(context) => {
-                let answer = answer.map_or(Answer::Away, |bytes| wire::acquire_response(&bytes));
-                if matches!(answer, Answer::Unreadable) {
-                    self.warn("an Acquire was answered with what is neither a grant nor a refusal");
-                }
-                let now = self.host.uptime();
-                let act = self.with(|vm| vm.answered(context, answer, now));
-                self.act(act);
+                let answer = match answer {
+                    Some(bytes) => self.heard(wire::acquire_response(&bytes)),
+                    None => Answer::Away,
+                };
+                self.placed_by(context, answer)
             }
             Call::Sync(told) => {
-                let closes = answer.and_then(|bytes| wire::sync_response(&bytes));
+                let closes = answer.and_then(|bytes| self.heard(wire::sync_response(&bytes)));
                 let acts = self.with(|vm| vm.synced(told, closes));
                 self.act(acts);
+                None
             }
         }
     }
 
+    fn heard<T>(&self, answered: Answered<T>) -> T {
+        if let Some(revocations) = answered.revocations {
+            self.with(|vm| vm.count_revocations(revocations));
+        }
+        answered.answer
+    }
+
+    fn placed_by(&self, context: ContextId, answer: Answer) -> Option<FailedAttempt> {
+        if matches!(answer, Answer::Unreadable) {
+            self.warn("an Acquire was answered with what is neither a grant nor a refusal");
+        }
+        let now = self.host.uptime();
+        let (unverified, act) = self.with(|vm| {
+            let unverified = vm.unverified(context);
+            (unverified, vm.answered(context, answer, now))
+        });
+        let failed = match &act {
+            Some(Act::Refuse(_, refusal)) if refusal.reason.status() == 401 => {
+                unverified.map(|client| FailedAttempt { client })
+            }
+            Some(Act::Place(..) | Act::Admitted(..)) if unverified.is_some() => {
+                self.stats().allowed();
+                None
+            }
+            _ => None,
+        };
+        self.act(act);
+        failed
+    }
+
     /// The root has ticked.
     pub(crate) fn on_tick(&self, root: ContextId, control_plane: &ControlPlane) {
-        let now = self.host.uptime();
-        let tick = control_plane.tick;
-        let due = self.with(|vm| vm.tick(now, tick));
+        let now = Now {
+            uptime: self.host.uptime(),
+            unix: self.host.unix_now(),
+        };
+        let cadence = control_plane.cadence;
+        let due = self.with(|vm| vm.tick(now, cadence));
         self.act(due.acts);
         // Streams may have been entered; what follows is the root's, so that the answers come to it.
         if !self.host.enter(root) {
@@ -144,8 +197,9 @@ impl<H: Host> Worker<H> {
                 let (report, told) = vm.sync();
                 (wire::sync_request(&report), told)
             });
-            let token = self.call(control_plane, "Sync", &message, tick);
-            self.with(|vm| vm.sync_sent(token, told, tick, now));
+            let timeout = cadence.sync();
+            let token = self.call(control_plane, "Sync", &message, timeout);
+            self.with(|vm| vm.sync_sent(token, told, timeout, now.uptime));
         }
     }
 
@@ -163,7 +217,12 @@ impl<H: Host> Worker<H> {
             // The stream's own calls die with it.
             && self.host.enter(root)
         {
-            let _ = self.call(control_plane, "Sync", &message, control_plane.tick);
+            let _ = self.call(
+                control_plane,
+                "Sync",
+                &message,
+                control_plane.cadence.sync(),
+            );
         }
     }
 
@@ -185,7 +244,8 @@ impl<H: Host> Worker<H> {
 
     /// The 101 was seen.
     pub(crate) fn established(&self, context: ContextId) {
-        self.with(|vm| vm.established(context));
+        let now = self.host.uptime();
+        self.with(|vm| vm.established(context, now));
     }
 
     /// The instance did not upgrade.
@@ -200,7 +260,7 @@ impl<H: Host> Worker<H> {
             let (Act::Place(context, _)
             | Act::Admitted(context, _)
             | Act::Refuse(context, _)
-            | Act::Reset(context)) = act;
+            | Act::Reset(context, _)) = act;
             if !self.host.enter(context) {
                 continue;
             }
@@ -208,7 +268,10 @@ impl<H: Host> Worker<H> {
                 Act::Place(_, placement) => self.place(&placement),
                 Act::Admitted(_, body) => self.reply(200, &[], &body),
                 Act::Refuse(_, refusal) => self.refuse(refusal),
-                Act::Reset(_) => self.host.reset(),
+                Act::Reset(_, why) => {
+                    self.stats().closed(why);
+                    self.host.reset();
+                }
             }
         }
     }
@@ -222,16 +285,27 @@ impl<H: Host> Worker<H> {
             (CLUSTER_HEADER, placement.cluster.as_str()),
             (ENDPOINT_HEADER, endpoint.as_str()),
         ];
-        for (name, value) in headers {
-            self.host
-                .set_header(Headers::Request, name, Some(value.as_bytes()));
+        let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+        let more = placement.found.headers.iter();
+        let more = more.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        for (name, value) in more.chain(headers) {
+            self.host.set_header(Headers::Request, name, Some(value));
+        }
+        for (name, value) in &placement.found.tags {
+            self.tag(name, value.as_bytes());
         }
         self.host.resume_request();
+    }
+
+    /// Lets the access log and other filters know something of the stream that is entered.
+    pub(crate) fn tag(&self, name: &str, value: &[u8]) {
+        self.host.set_filter_state(&format!("berth.{name}"), value);
     }
 
     /// Answers the request of the stream that is entered with a refusal.
     pub(crate) fn refuse(&self, refusal: Refusal) {
         let reason = refusal.reason;
+        self.stats().refused(reason);
         let retry_after = refusal
             .retry_after_seconds
             .filter(|_| reason.allows_retry_after());
@@ -254,6 +328,11 @@ impl<H: Host> Worker<H> {
             reason,
             retry_after_seconds: None,
         });
+    }
+
+    /// Answers a browser that asks on behalf of a page; what it may is said by who adds the headers.
+    pub(crate) fn preflight(&self) {
+        self.host.reply(204, &[("cache-control", "no-store")], &[]);
     }
 
     fn reply(&self, status: u16, more: &[(&str, &str)], body: &str) {

@@ -180,8 +180,9 @@ pub const REFUSALS: &[Refusal] = &[
     quiet("a token of 20 kB", NATIVE.with(|token| token.claim("padding", "x".repeat(20_000))), 401, "malformed_token"),
 
     quiet("an unsigned token", WEB.with(Token::unsigned), 401, "unsupported_algorithm"),
-    quiet("a token signed with the public keys", WEB.with(Token::symmetric), 401, "unsupported_algorithm"),
-    quiet("an algorithm that is not checked", WEB.with(|token| token.header("alg", "PS256")), 401, "unsupported_algorithm"),
+    quiet("a token signed with the public keys", WEB.with(Token::symmetric), 401, "unknown_key"),
+    quiet("an algorithm that is not checked", WEB.with(|token| token.header("alg", "ES256K")), 401, "unsupported_algorithm"),
+    quiet("an algorithm that the key is not for", WEB.with(|token| token.header("alg", "PS256")), 401, "unknown_key"),
     quiet("an extension that has to be understood", WEB.with(|token| token.header("crit", vec!["exp"])), 401, "unsupported_algorithm"),
 
     quiet("a key nobody knows", WEB.with(|token| token.header("kid", "another")), 401, "unknown_key"),

@@ -26,8 +26,6 @@ mod pools;
 mod store;
 mod tls;
 
-pub(crate) use admission::blank_policy;
-
 /// What has been found so far, and what the rules need to know beyond the file's text.
 pub(super) struct Check<'a> {
     /// The folder of the YAML file, absolute.

@@ -21,7 +21,6 @@ use crate::{
     store::HistoryLimits,
 };
 
-pub(crate) use check::blank_policy;
 pub use error::{ConfigError, Fault, Problem};
 pub use field::{FieldPath, Position};
 pub use name::NameError;
@@ -96,6 +95,8 @@ pub struct Tls {
     pub certificate_chain_pem: String,
     /// The key, as it is in the file. Not in `Debug`.
     pub private_key_pem: String,
+    /// Who signs clients' certificates, as it is in the file.
+    pub client_ca_pem: Option<String>,
 }
 
 /// The proxy-wasm module and its ways.

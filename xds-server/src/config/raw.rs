@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use berth_admission::{
+    AllowConfig, ApiKeyConfig, AttemptsConfig, CarrierConfig, ClaimConfig, ClientCertificateConfig,
+    LabelConfig, Matcher, PoolSource, TagsConfig,
+};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -43,6 +47,7 @@ pub(super) struct RawListener {
 pub(super) struct RawTls {
     pub(super) certificate_chain: PathBuf,
     pub(super) private_key: PathBuf,
+    pub(super) client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,14 +60,33 @@ pub(super) struct RawFilter {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAdmission {
+    #[serde(default)]
     pub(super) issuers: Vec<RawIssuer>,
-    pub(super) query_parameter: Option<String>,
+    #[serde(default)]
+    pub(super) api_keys: Vec<ApiKeyConfig>,
+    #[serde(default)]
+    pub(super) client_certificates: Vec<ClientCertificateConfig>,
+    #[serde(default)]
+    pub(super) carriers: Vec<CarrierConfig>,
+    #[serde(default)]
+    pub(super) pool_from: Vec<PoolSource>,
     pub(super) pools_claim: Option<String>,
     pub(super) tenant_claim: Option<String>,
     pub(super) priority_claim: Option<String>,
     #[serde(default)]
-    pub(super) labels: Vec<RawLabel>,
+    pub(super) labels: Vec<LabelConfig>,
     pub(super) default_pools: Option<RawDefaultPools>,
+    pub(super) origins: Option<Vec<String>>,
+    pub(super) tags: Option<TagsConfig>,
+    pub(super) attempts: Option<AttemptsConfig>,
+    pub(super) token_cache: Option<RawTokenCache>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTokenCache {
+    pub(super) entries: Option<i64>,
+    pub(super) max_age: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,14 +105,15 @@ pub(super) struct RawIssuer {
     #[serde(default)]
     pub(super) allow_plaintext: bool,
     pub(super) clock_skew: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLabel {
-    pub(super) label: String,
-    pub(super) query_parameter: Option<String>,
-    pub(super) header: Option<String>,
+    #[serde(default)]
+    pub(super) types: Vec<String>,
+    #[serde(default)]
+    pub(super) subjects: Vec<Matcher>,
+    #[serde(default)]
+    pub(super) required_claims: Vec<ClaimConfig>,
+    pub(super) max_lifetime: Option<String>,
+    #[serde(default)]
+    pub(super) close_when_expired: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -119,6 +144,10 @@ pub(super) struct RawPool {
     pub(super) max_session_age: Option<String>,
     #[serde(default)]
     pub(super) tenants: Vec<RawTenant>,
+    #[serde(default)]
+    pub(super) audiences: Vec<String>,
+    #[serde(default)]
+    pub(super) allow: Vec<AllowConfig>,
 }
 
 #[derive(Debug, Deserialize)]

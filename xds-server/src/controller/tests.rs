@@ -174,6 +174,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
                 chain_pem: String::new(),
                 private_key_pem: String::new(),
             },
+            client_ca_pem: None,
             filter: FilterSpec {
                 module_path: "/berth_filter.wasm".into(),
                 vm_id: "berth".to_owned(),

@@ -199,16 +199,8 @@ fn refusal(key: &Value, audience: Audience) -> Option<Refusal> {
 
 /// What admission itself says against a key: it is who has to work with it.
 fn fault(key: &Value) -> Option<PolicyError> {
-    let alone = PolicyConfig {
-        issuers: vec![IssuerConfig {
-            issuer: "any".to_owned(),
-            audiences: Vec::new(),
-            jwks: json!({"keys": [key]}),
-            clock_skew_seconds: 0,
-        }],
-        ..crate::config::blank_policy()
-    };
-    match Policy::compile(alone) {
+    let issuer = IssuerConfig::new("any".to_owned(), json!({"keys": [key]}));
+    match Policy::compile(PolicyConfig::of_issuer(issuer)) {
         Ok(policy) => policy.ignored_keys().first().cloned(),
         Err(error) => Some(error),
     }

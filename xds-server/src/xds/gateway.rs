@@ -17,6 +17,8 @@ pub struct Gateway {
     pub listeners: Vec<ListenerSpec>,
     /// What the listeners present to clients.
     pub certificate: Certificate,
+    /// Who may have signed the certificates that clients present, PEM. `None`: clients are not asked for one.
+    pub client_ca_pem: Option<String>,
     /// The admission filter.
     pub filter: FilterSpec,
     /// Bounds the wait for an instance's 101, once admitted. Ends with the 101.

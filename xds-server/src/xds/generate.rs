@@ -49,12 +49,16 @@ pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
             route::routes(gateway.handshake_timeout),
         ));
         resources.push((ResourceType::Secret, listener::secret(&gateway.certificate)));
+        if let Some(ca) = &gateway.client_ca_pem {
+            resources.push((ResourceType::Secret, listener::client_ca(ca)));
+        }
     }
     resources.extend(
         gateway
             .listeners
             .iter()
-            .map(|spec| (ResourceType::Listener, listener::listener(spec))),
+            .map(|spec| listener::listener(spec, gateway.client_ca_pem.is_some()))
+            .map(|listener| (ResourceType::Listener, listener)),
     );
     Ok(Snapshot::new(resources)?)
 }
@@ -94,9 +98,11 @@ fn duration(duration: Duration) -> protobuf::Duration {
     }
 }
 
-/// The one RDS resource, and the one SDS secret.
+/// The one RDS resource.
 const ROUTES: &str = "berth";
+/// The SDS secrets: what the gateway presents, and what it checks clients' certificates with.
 const SECRET: &str = "berth";
+const CLIENT_CA: &str = "berth_client_ca";
 /// The ECDS resource, which is also the filter's name in a proxy that has listeners of its own.
 const EXTENSION: &str = "berth.admission";
 

@@ -5,9 +5,10 @@
 use serde_json::json;
 
 use super::support::{
-    EC, HEADER, NOW, Native, RSA, STRANGER, Sent, answer, check, claims, ec_jwk, encode, good,
-    outcome, policy_config, policy_with, rsa_jwk, signed,
+    EC, HEADER, NOW, RSA, STRANGER, Sent, answer, check, claims, ec_jwk, encode, good, outcome,
+    policy_config, policy_with, rsa_jwk, signed,
 };
+use crate::{Algorithm, NativeVerifier, ecdsa_signature_to_der};
 
 #[test]
 fn the_good_token_is_good() {
@@ -16,19 +17,27 @@ fn the_good_token_is_good() {
 
 #[test]
 fn algorithms_are_not_the_clients_choice() {
-    let names = [
-        "none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "RS384", "RS512", "PS256",
-        "ES256K", "ES384", "EdDSA", "rs256", "es256", "ES256 ", "RSA-OAEP", "dir",
+    let unsupported = "unsupported_algorithm";
+    let unheard_of = [
+        "none", "None", "NONE", "nOnE", "", "ES256K", "Ed448", "rs256", "es256", "ES256 ",
+        "RSA-OAEP", "dir",
     ];
-    for name in names {
-        for kid in ["ec", "rsa"] {
+    let names = unheard_of.map(|name| (name, [unsupported, unsupported]));
+    let of_others = [
+        "HS256", "HS384", "HS512", "ES384", "ES512", "EdDSA", "Ed25519",
+    ];
+    let of_others = of_others.map(|name| (name, ["unknown_key", "unknown_key"]));
+    let of_rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+    let of_rsa = of_rsa.map(|name| (name, ["unknown_key", "bad_signature"]));
+    for (name, expected) in names.into_iter().chain(of_others).chain(of_rsa) {
+        for (kid, expected) in ["ec", "rsa"].into_iter().zip(expected) {
             let header = json!({"alg": name, "kid": kid}).to_string();
             let message = format!("{}.{}", encode(&header), encode(claims(json!({}))));
             for signature in ["", "AAAA", good().rsplit('.').next().unwrap()] {
                 check([(
-                    name,
+                    format!("{name} of {kid}"),
                     format!("{message}.{signature}"),
-                    "unsupported_algorithm",
+                    expected,
                 )]);
             }
         }
@@ -199,7 +208,7 @@ fn a_signature_is_over_these_very_bytes() {
             .decode(signature)
             .unwrap()
     };
-    let der = crate::ecdsa_signature_to_der(&raw).unwrap();
+    let der = ecdsa_signature_to_der(Algorithm::Es256, &raw).unwrap();
     let one = [&[0; 31][..], &[1], &[0; 31], &[1]].concat();
     check([
         (
@@ -298,6 +307,6 @@ fn a_key_that_is_no_point_of_its_curve_admits_nobody() {
     config["issuers"][0]["jwks"] = json!({"keys": [jwk, rsa_jwk("rsa")]});
     let answer = Sent::to("/rtsp")
         .bearer(good())
-        .meets(&policy_with(config), &Native);
+        .meets(&policy_with(config), &NativeVerifier);
     assert_eq!(outcome(&answer), "bad_signature");
 }

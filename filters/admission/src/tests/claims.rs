@@ -7,7 +7,7 @@ use super::support::{
     unsigned,
 };
 use crate::{
-    Admission, Algorithm, Policy, PublicKey, Reason, UnixSeconds, VerifyError, VerifySignature,
+    Admission, Algorithm, KeyMaterial, Policy, Reason, UnixSeconds, VerifyError, VerifySignature,
 };
 
 fn answer(policy: &Policy, changes: Value) -> Result<Admission, Reason> {
@@ -264,10 +264,13 @@ impl VerifySignature for Only {
     fn verify(
         &self,
         _: Algorithm,
-        key: &PublicKey,
+        key: &KeyMaterial,
         _: &[u8],
         _: &[u8],
     ) -> Result<bool, VerifyError> {
+        let KeyMaterial::Public(key) = key else {
+            return Err(VerifyError::NotHere);
+        };
         match key.spki_der().last() {
             Some(last) if *last == self.0 => Ok(true),
             // What one key's check fails with does not keep the next key from being tried.

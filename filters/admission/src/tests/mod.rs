@@ -4,6 +4,7 @@ mod attacks;
 mod claims;
 mod edits;
 mod forms;
+mod keys;
 mod labels;
 mod policies;
 mod properties;

@@ -13,8 +13,8 @@ use super::support::{
     token, unsigned,
 };
 use crate::{
-    Admission, Policy, PolicyConfig, Reason, Request, UnixSeconds, Verdict, VerifyError, admit,
-    admitted_body, ecdsa_signature_to_der,
+    Admission, Algorithm, Policy, PolicyConfig, Reason, Request, UnixSeconds, Verdict, VerifyError,
+    admit, admitted_body, ecdsa_signature_to_der,
 };
 
 fn policy() -> Policy {
@@ -272,14 +272,27 @@ proptest! {
     }
 
     #[test]
-    fn signatures_of_every_length_are_re_encoded_or_not(raw in vec(any::<u8>(), 0..130)) {
-        let der = ecdsa_signature_to_der(&raw);
-        prop_assert_eq!(der.is_some(), raw.len() == 64);
-        if let Some(der) = der {
-            let numbers = Vec::<UintRef<'_>>::from_der(&der).unwrap();
-            let pad = |number: &[u8]| [vec![0; 32 - number.len()], number.to_vec()].concat();
-            let padded: Vec<_> = numbers.iter().map(|number| pad(number.as_bytes())).collect();
-            prop_assert_eq!(padded.concat(), raw);
+    fn signatures_of_every_length_are_re_encoded_or_not(
+        raw in prop_oneof![
+            vec(any::<u8>(), 0..150),
+            select(vec![64, 96, 132]).prop_flat_map(|bytes| vec(any::<u8>(), bytes)),
+        ],
+    ) {
+        for algorithm in Algorithm::ALL {
+            let der = ecdsa_signature_to_der(algorithm, &raw);
+            let half = match algorithm {
+                Algorithm::Es256 => 32,
+                Algorithm::Es384 => 48,
+                Algorithm::Es512 => 66,
+                _ => usize::MAX / 2,
+            };
+            prop_assert_eq!(der.is_some(), raw.len() == 2 * half);
+            if let Some(der) = der {
+                let numbers = Vec::<UintRef<'_>>::from_der(&der).unwrap();
+                let pad = |number: &[u8]| [vec![0; half - number.len()], number.to_vec()].concat();
+                let padded: Vec<_> = numbers.iter().map(|number| pad(number.as_bytes())).collect();
+                prop_assert_eq!(padded.concat(), &raw[..]);
+            }
         }
     }
 
@@ -310,7 +323,7 @@ proptest! {
 
 fn jwk_member() -> impl Strategy<Value = &'static str> {
     select(vec![
-        "kty", "n", "e", "crv", "x", "y", "use", "alg", "key_ops", "kid", "d",
+        "kty", "n", "e", "crv", "x", "y", "use", "alg", "key_ops", "kid", "d", "k",
     ])
 }
 

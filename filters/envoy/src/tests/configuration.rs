@@ -54,6 +54,19 @@ fn a_configuration_that_is_refused_says_which_field() {
 }
 
 #[test]
+fn the_root_ticks_at_least_once_a_second() {
+    for (tick_ms, timer_ms) in [(50, 50), (1000, 1000), (1500, 750), (60_000, 1000)] {
+        let worker = Rc::new(Worker::new(Fake::new(&with(
+            "/control_plane/tick_ms",
+            json!(tick_ms),
+        ))));
+        assert!(Root::new(Rc::clone(&worker), ROOT).on_configure(0));
+        let timer = worker.host.with(|state| state.tick);
+        assert_eq!(timer, Some(Duration::from_millis(timer_ms)), "{tick_ms}");
+    }
+}
+
+#[test]
 fn without_random_numbers_nothing_is_configured_and_nobody_admitted() {
     let (configured, log) = configure(&configuration().to_string(), None);
     assert!(!configured);

@@ -105,7 +105,7 @@ fn an_admitted_request_waits_for_its_placement() {
     let expected = proto::AcquireRequest {
         vm: Some(proto::Vm {
             node: "edge-1".to_owned(),
-            id: "01".repeat(16),
+            id: "02".repeat(16),
             sequence: 1,
         }),
         session: session.clone(),
@@ -123,6 +123,7 @@ fn an_admitted_request_waits_for_its_placement() {
     };
     assert_eq!(acquire, expected);
     let tags = [
+        ("berth.issuer", "https://idp.example"),
         ("berth.session", session.as_str()),
         ("berth.subject", "alice"),
         ("berth.pool", "web"),

@@ -188,3 +188,55 @@ fn a_close_is_carried_out_on_the_stream_it_names() {
         assert_eq!(cause, Some(proto::EndCause::Berth));
     }
 }
+
+#[test]
+fn a_session_is_closed_for_its_age_though_nobody_answers() {
+    let mut proxy = Proxy::start();
+    proxy.request(STREAM, "berth", authorized("/sign_in"));
+    let Outcome::Grant(mut grant) = grant(1) else {
+        panic!();
+    };
+    grant.max_age_ms = 2_500;
+    proxy.answer_acquire(Outcome::Grant(grant));
+    proxy.worker.host.with(|state| state.reachable = false);
+    proxy.tick();
+    // It counts from here.
+    proxy.response(STREAM, "via_upstream", &[(":status", "101")]);
+    for reset in [false, false, true] {
+        proxy.tick();
+        assert_eq!(proxy.stream(STREAM).reset, reset);
+    }
+    assert_eq!(proxy.counted("berth.session.closed.max_age"), 1);
+    proxy.worker.host.with(|state| state.reachable = true);
+    proxy.end(STREAM, UC);
+    let cause = proxy.last_sync().ended.first().map(proto::Ended::cause);
+    assert_eq!(cause, Some(proto::EndCause::MaxAge));
+}
+
+#[test]
+fn another_count_of_revocations_is_noticed_wherever_it_comes() {
+    let mut proxy = Proxy::start();
+    proxy.request(STREAM, "berth", authorized("/sign_in"));
+    let token = proxy.last_call("Acquire").token;
+    let response = proto::AcquireResponse {
+        outcome: Some(grant(1)),
+        revocations: 3,
+    };
+    proxy.answer(token, 0, response.encode_to_vec());
+    assert_eq!(proxy.worker.revocations(), 3);
+    // Another control plane may have counted fewer; one that does not answer has said nothing.
+    for (status, revocations, expected) in [(0, 4, 4), (UNAVAILABLE, 5, 4), (0, 1, 1)] {
+        proxy.tick();
+        let token = proxy.last_call("Sync").token;
+        let response = proto::SyncResponse {
+            revocations,
+            ..proto::SyncResponse::default()
+        };
+        proxy.answer(token, status, response.encode_to_vec());
+        assert_eq!(proxy.worker.revocations(), expected);
+    }
+    proxy.tick();
+    let token = proxy.last_call("Sync").token;
+    proxy.answer(token, 0, vec![0xff]);
+    assert_eq!(proxy.worker.revocations(), 1, "nothing that can be read");
+}

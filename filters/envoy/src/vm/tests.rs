@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::session::Fence;
-use berth_admission::Owner;
+use crate::session::{Fence, Found, Who};
+use berth_admission::{Admission, Family, Owner, UnixSeconds};
 
+mod deadlines;
 mod schedules;
+mod unverified;
 
 const CONTEXT: ContextId = ContextId(7);
 const TOKEN: Token = Token(1);
@@ -12,9 +14,8 @@ const HOLD: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_secs(1);
 const START: Uptime = Duration::from_secs(100);
 
-fn session(id: &str) -> Session {
-    Session {
-        id: SessionId(id.to_owned()),
+fn admitted() -> Admission {
+    Admission {
         pool: "web".to_owned(),
         owner: Owner {
             issuer: "https://idp.example".to_owned(),
@@ -22,9 +23,21 @@ fn session(id: &str) -> Session {
             tenant: String::new(),
             resume_key: String::new(),
         },
-        client_address: "192.0.2.1".to_owned(),
         priority: 0,
         labels: Vec::new(),
+        token_id: String::new(),
+        expires_at: None,
+        closes_at: None,
+        tags: Vec::new(),
+        headers: Vec::new(),
+    }
+}
+
+fn session(id: &str) -> Session {
+    Session {
+        id: SessionId(id.to_owned()),
+        client: Some("192.0.2.1".parse().unwrap()),
+        who: Who::Admitted(Box::new(admitted())),
     }
 }
 
@@ -42,7 +55,7 @@ fn opening(id: &str) -> Opening {
 fn check(id: &str) -> Opening {
     Opening {
         purpose: Purpose::Check {
-            admitted_body: "yes".to_owned(),
+            family: Family::Web,
         },
         ..opening(id)
     }
@@ -52,6 +65,7 @@ fn lease(sequence: u64) -> Lease {
     Lease {
         fence: Fence { term: 3, sequence },
         instance: "i1".to_owned(),
+        max_age: None,
     }
 }
 
@@ -59,11 +73,28 @@ fn placement() -> Placement {
     Placement {
         cluster: "web-0".to_owned(),
         endpoint: "10.0.0.5:49100".parse().unwrap(),
+        found: Found::default(),
     }
 }
 
 fn granted(sequence: u64) -> Answer {
-    Answer::Granted(lease(sequence), placement())
+    Answer::Granted(Box::new(Grant {
+        lease: lease(sequence),
+        placement: placement(),
+        admitted: None,
+    }))
+}
+
+/// The moment, on a wall clock that showed 1,000 s when this VM's clock began.
+fn at(uptime: Uptime) -> Now {
+    Now {
+        uptime,
+        unix: UnixSeconds(1_000 + uptime.as_secs()),
+    }
+}
+
+fn tick(vm: &mut Vm, now: Uptime, period: Duration) -> Due {
+    vm.tick(at(now), Cadence::new(period))
 }
 
 const REFUSED: Answer = Answer::Refused {
@@ -101,7 +132,7 @@ fn vm_with(opening: Opening, reached: Reached) -> Vm {
         assert_eq!(act, Some(Act::Place(CONTEXT, placement())));
     }
     if reached >= Reached::Live {
-        vm.established(CONTEXT);
+        vm.established(CONTEXT, START);
     }
     vm
 }
@@ -191,13 +222,14 @@ fn an_answer_decides_what_becomes_of_the_request() {
 
 #[test]
 fn a_check_is_answered_and_never_told_of() {
+    let yes = admitted_body(Family::Web, &admitted());
     for (answer, act) in [
-        (Answer::Available, Act::Admitted(CONTEXT, "yes".to_owned())),
+        (Answer::Available(None), Act::Admitted(CONTEXT, yes)),
         (granted(1), refusal(Reason::Internal, None).unwrap()),
         (Answer::Unreadable, refusal(Reason::Internal, None).unwrap()),
     ] {
         let mut vm = vm_with(check("s"), Reached::Asking);
-        assert!(!vm.tick(START, TICK).sync);
+        assert!(!tick(&mut vm, START, TICK).sync);
         assert_eq!(vm.answered(CONTEXT, answer, START), Some(act));
         assert!(vm.end(CONTEXT, Cause::Client).is_none());
         assert!(vm.streams.is_empty() && vm.calls.is_empty());
@@ -214,7 +246,7 @@ fn an_acquire_is_sent_again_under_a_new_number_until_the_hold_is_over() {
     for second in 0..8 {
         let now = START + Duration::from_secs(second);
         if second > 0 {
-            assert_eq!(vm.tick(now, TICK).acquires, [CONTEXT]);
+            assert_eq!(tick(&mut vm, now, TICK).acquires, [CONTEXT]);
         }
         let acquire = vm.acquire(CONTEXT, now).unwrap();
         assert_eq!(acquire.session.id.0, "s");
@@ -223,18 +255,21 @@ fn an_acquire_is_sent_again_under_a_new_number_until_the_hold_is_over() {
         let token = Token(second as u32);
         vm.acquire_sent(CONTEXT, token);
         assert!(vm.acquire(CONTEXT, now).is_none(), "one is under way");
-        assert!(vm.tick(now, TICK).acquires.is_empty());
+        assert!(tick(&mut vm, now, TICK).acquires.is_empty());
         vm.take_call(token);
         assert_eq!(vm.answered(CONTEXT, Answer::Away, now), None);
     }
     assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
-    let due = vm.tick(START + HOLD, TICK);
+    let due = tick(&mut vm, START + HOLD, TICK);
     assert_eq!(
         due.acts.first(),
         refusal(Reason::ControlPlaneAway, Some(1)).as_ref()
     );
     assert!(due.acquires.is_empty());
-    assert!(vm.tick(START + HOLD + TICK, TICK).acts.is_empty(), "once");
+    assert!(
+        tick(&mut vm, START + HOLD + TICK, TICK).acts.is_empty(),
+        "once"
+    );
 }
 
 #[test]
@@ -243,12 +278,12 @@ fn an_acquire_whose_answer_got_lost_is_given_up() {
     for opening in [opening("s"), check("s")] {
         let mut vm = vm_with(opening, Reached::Asking);
         let lost = START + HOLD + ANSWER_MARGIN * 2;
-        let due = vm.tick(lost - Duration::from_millis(1), TICK);
+        let due = tick(&mut vm, lost - Duration::from_millis(1), TICK);
         assert_eq!((due.acts, due.acquires), (vec![], vec![]));
-        let due = vm.tick(lost, TICK);
+        let due = tick(&mut vm, lost, TICK);
         let refused = refusal(Reason::ControlPlaneAway, Some(1));
         assert_eq!((due.acts, due.acquires), (Vec::from_iter(refused), vec![]));
-        assert_eq!(vm.tick(lost + TICK, TICK).acts, vec![]);
+        assert_eq!(tick(&mut vm, lost + TICK, TICK).acts, vec![]);
         // It ends as any other that was refused, and nobody waits for the call any more.
         vm.end(CONTEXT, Cause::Client);
         assert_eq!(vm.take_call(TOKEN), None);
@@ -278,7 +313,7 @@ fn an_instance_that_does_not_upgrade_is_lost_once_and_only_then() {
     let lost = refusal(Reason::InstanceLost, Some(1));
     assert_eq!(vm.instance_lost(CONTEXT), lost);
     assert_eq!(vm.instance_lost(CONTEXT), None);
-    vm.established(CONTEXT);
+    vm.established(CONTEXT, START);
     let hint = vm.end(CONTEXT, Cause::Instance).unwrap();
     assert_eq!(
         hint.ended.first().map(|e| e.cause),
@@ -290,7 +325,7 @@ fn an_instance_that_does_not_upgrade_is_lost_once_and_only_then() {
 fn a_close_ends_the_session_once_and_is_berths_doing() {
     let superseded = refusal(Reason::Superseded, None);
     let unknown = refusal(Reason::NoInstance, None);
-    let reset = Some(Act::Reset(CONTEXT));
+    let reset = Some(Act::Reset(CONTEXT, Closed::Berth));
     for (reached, reason, act, established) in [
         (Reached::Waiting, "superseded", superseded.clone(), false),
         (Reached::Asking, "superseded", superseded.clone(), false),
@@ -307,7 +342,10 @@ fn a_close_ends_the_session_once_and_is_berths_doing() {
         let (sessions, ..) = send_sync(&mut vm, Token(3), START);
         assert_eq!(sessions, [("s".to_owned(), established)]);
         let hint = vm.end(CONTEXT, Cause::Client).unwrap();
-        assert_eq!(hint.ended.first().map(|e| e.cause), Some(Cause::Berth));
+        assert_eq!(
+            hint.ended.first().map(|e| e.cause),
+            Some(Cause::Closed(Closed::Berth))
+        );
     }
 }
 
@@ -329,7 +367,7 @@ fn ends_are_told_until_they_are_answered_for() {
     let mut vm = vm(Reached::Live);
     vm.end(CONTEXT, Cause::Client);
     for token in 10..13 {
-        assert!(vm.tick(START + TICK * token, TICK).sync);
+        assert!(tick(&mut vm, START + TICK * token, TICK).sync);
         let (sessions, ended, _) = send_sync(&mut vm, Token(token), START + TICK * token);
         assert!(sessions.is_empty());
         assert_eq!(ended.len(), 1, "{token}");
@@ -345,7 +383,7 @@ fn ends_are_told_until_they_are_answered_for() {
     assert_eq!(ended, ["t"]);
     answer_sync(&mut vm, Token(14), Some(Vec::new()));
     assert!(
-        !vm.tick(START + TICK * 15, TICK).sync,
+        !tick(&mut vm, START + TICK * 15, TICK).sync,
         "nothing left to say"
     );
 }
@@ -358,11 +396,11 @@ fn the_last_session_is_followed_by_one_empty_sync() {
     answer_sync(&mut vm, Token(2), Some(Vec::new()));
     // Refused: no end to tell, but the server was told of it.
     vm.answered(CONTEXT, REFUSED, START);
-    assert!(vm.tick(START + TICK, TICK).sync);
+    assert!(tick(&mut vm, START + TICK, TICK).sync);
     let (sessions, ..) = send_sync(&mut vm, Token(3), START + TICK);
     assert!(sessions.is_empty());
     answer_sync(&mut vm, Token(3), Some(Vec::new()));
-    assert!(!vm.tick(START + TICK * 2, TICK).sync);
+    assert!(!tick(&mut vm, START + TICK * 2, TICK).sync);
 }
 
 #[test]
@@ -370,11 +408,11 @@ fn several_roots_send_one_sync_each_tick() {
     let mut vm = vm(Reached::Live);
     let mut sent = Vec::new();
     // Two roots that tick 300 ms apart, with timers that are 20 ms early or late.
-    for tick in 0..10u32 {
-        let jitter = Duration::from_millis(if tick % 2 == 0 { 20 } else { 0 });
+    for second in 0..10u32 {
+        let jitter = Duration::from_millis(if second % 2 == 0 { 20 } else { 0 });
         for phase in [0, 300] {
-            let now = START + TICK * tick + Duration::from_millis(phase) - jitter;
-            if vm.tick(now, TICK).sync {
+            let now = START + TICK * second + Duration::from_millis(phase) - jitter;
+            if tick(&mut vm, now, TICK).sync {
                 let token = Token(100 + sent.len() as u32);
                 send_sync(&mut vm, token, now);
                 answer_sync(&mut vm, token, Some(Vec::new()));
@@ -390,19 +428,19 @@ fn one_sync_is_outstanding_until_it_is_answered_or_given_up() {
     let mut vm = vm(Reached::Live);
     send_sync(&mut vm, Token(2), START);
     let short = TICK / 4;
-    assert!(!vm.tick(START + short * 3, short).sync, "unanswered");
+    assert!(!tick(&mut vm, START + short * 3, short).sync, "unanswered");
     assert!(
-        vm.tick(START + TICK, short).sync,
+        tick(&mut vm, START + TICK, short).sync,
         "its root took it with it"
     );
     send_sync(&mut vm, Token(3), START + TICK);
     assert_eq!(vm.take_call(Token(2)), None, "given up");
     answer_sync(&mut vm, Token(3), Some(Vec::new()));
-    assert!(vm.tick(START + TICK + short, short).sync, "answered");
+    assert!(tick(&mut vm, START + TICK + short, short).sync, "answered");
     // What could not be sent is not waited for.
     let (_, told) = vm.sync();
     vm.sync_sent(None, told, TICK, START + TICK * 2);
-    assert!(vm.tick(START + TICK * 2 + short, short).sync);
+    assert!(tick(&mut vm, START + TICK * 2 + short, short).sync);
 }
 
 #[test]

@@ -1,12 +1,14 @@
-use super::Check;
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Check, DurationRule};
 use crate::config::{
     error::Fault,
     field::FieldPath,
-    raw::{RawAdmission, RawDefaultPools, RawLabel, RawPool},
+    raw::{RawAdmission, RawDefaultPools, RawPool, RawTokenCache},
 };
 use crate::keys::KeySource;
 use berth_admission::{
-    DefaultPools, Family, LabelConfig, Policy, PolicyConfig, PolicyError, PoolConfig,
+    DefaultPools, Family, Policy, PolicyConfig, PolicyError, PoolConfig, TokenCacheConfig,
 };
 
 impl Check<'_> {
@@ -16,45 +18,106 @@ impl Check<'_> {
         field: &FieldPath,
         pools: &[RawPool],
     ) -> (PolicyConfig, Vec<KeySource>) {
-        let (issuers, key_sources) = self.issuers(raw.issuers, &field.key("issuers"));
+        let somebody_else = !raw.api_keys.is_empty() || !raw.client_certificates.is_empty();
+        let issuers = self.issuers(raw.issuers, &field.key("issuers"), somebody_else);
+        let (issuers, key_sources) = issuers;
         let RawDefaultPools { native, web } = raw.default_pools.unwrap_or_default();
         let defaults = field.key("default_pools");
         self.default_pool(native.as_deref(), Family::Native, &defaults, pools);
         self.default_pool(web.as_deref(), Family::Web, &defaults, pools);
         let config = PolicyConfig {
             issuers,
-            query_parameter: raw
-                .query_parameter
-                .unwrap_or_else(|| DEFAULT_QUERY_PARAMETER.to_owned()),
+            api_keys: raw.api_keys,
+            client_certificates: raw.client_certificates,
+            carriers: raw.carriers,
             pools: pools.iter().filter_map(policy_pool).collect(),
+            pool_from: raw.pool_from,
             default_pools: DefaultPools { native, web },
             pools_claim: raw.pools_claim,
             tenant_claim: raw.tenant_claim,
             priority_claim: raw.priority_claim,
-            labels: raw.labels.into_iter().map(label).collect(),
+            labels: raw.labels,
+            origins: raw.origins,
+            tags: raw.tags.unwrap_or_default(),
+            attempts: raw.attempts.unwrap_or_default(),
+            token_cache: self.token_cache(raw.token_cache, &field.key("token_cache")),
         };
-        // The policy's own check stops at the first fault, so it is asked about one part at a
-        // time, the others replaced by what it has nothing to say of.
-        let fields = PolicyConfig {
-            issuers: Vec::new(),
-            query_parameter: config.query_parameter.clone(),
-            pools_claim: config.pools_claim.clone(),
-            tenant_claim: config.tenant_claim.clone(),
-            priority_claim: config.priority_claim.clone(),
-            labels: config.labels.clone(),
-            ..blank_policy()
+        self.parts(&config, field, pools);
+        (config, key_sources)
+    }
+
+    /// The policy's own check stops at the first fault, so it is asked about one part at a time, the others left out.
+    fn parts(&mut self, config: &PolicyConfig, field: &FieldPath, pools: &[RawPool]) {
+        for (index, pool) in pools.iter().enumerate() {
+            let alone = PolicyConfig {
+                pools: policy_pool(pool).into_iter().collect(),
+                ..PolicyConfig::default()
+            };
+            // Its name and family are checked with the rest of it.
+            if let Err(PolicyError { field: at, problem }) = Policy::compile(alone)
+                && let Some(below) = at.strip_prefix("pools[0].").filter(|at| *at != "name")
+            {
+                let Ok(below) = below.parse();
+                let pool = FieldPath::default().key("pools").index(index);
+                self.fault(pool.join(&below), Fault::Policy(problem));
+            }
+        }
+        let mut blank = PolicyConfig {
+            pools: config.pools.iter().map(open).collect(),
+            origins: config.origins.clone(),
+            carriers: config.carriers.clone(),
+            ..PolicyConfig::default()
         };
+        if blank.pools.is_empty() {
+            blank
+                .pools
+                .push(PoolConfig::open("any".to_owned(), Family::Web));
+        }
+        let parts = PARTS.iter().map(|take| {
+            let mut part = blank.clone();
+            take(&mut part, config);
+            part
+        });
         let whole = self.faults.is_empty().then(|| config.clone());
-        for part in std::iter::once(fields).chain(whole) {
+        let mut reported = BTreeSet::new();
+        for part in parts.chain(whole) {
             if let Err(PolicyError { field: at, problem }) = Policy::compile(part)
-                && at != "issuers"
+                && !at.starts_with("issuers")
+                && !at.starts_with("pools[")
+                && reported.insert(at.clone())
             {
                 let Ok(below) = at.parse();
                 self.fault(field.join(&below), Fault::Policy(problem));
-                break;
             }
         }
-        (config, key_sources)
+    }
+
+    fn token_cache(&mut self, raw: Option<RawTokenCache>, field: &FieldPath) -> TokenCacheConfig {
+        let raw = raw.unwrap_or_default();
+        let default = TokenCacheConfig::default();
+        let entries = self.number(raw.entries, &field.key("entries"), 0..=100_000);
+        let max_age =
+            self.whole_seconds(raw.max_age.as_deref(), &field.key("max_age"), &CACHED_FOR);
+        TokenCacheConfig {
+            entries: entries.unwrap_or(default.entries),
+            seconds: max_age.map_or(default.seconds, |seconds| {
+                u32::try_from(seconds).unwrap_or(u32::MAX)
+            }),
+        }
+    }
+
+    pub(super) fn whole_seconds(
+        &mut self,
+        text: Option<&str>,
+        field: &FieldPath,
+        rule: &DurationRule,
+    ) -> Option<u64> {
+        let duration = self.duration(text, field, rule)?;
+        if duration.subsec_nanos() != 0 {
+            self.fault(field.clone(), Fault::NotWholeSeconds(duration));
+            return None;
+        }
+        Some(duration.as_secs())
     }
 
     fn default_pool(
@@ -80,41 +143,37 @@ impl Check<'_> {
     }
 }
 
-/// A policy without issuers and otherwise without faults.
-pub(crate) fn blank_policy() -> PolicyConfig {
-    PolicyConfig {
-        issuers: Vec::new(),
-        query_parameter: DEFAULT_QUERY_PARAMETER.to_owned(),
-        pools: vec![PoolConfig {
-            name: "any".to_owned(),
-            family: Family::Web,
-        }],
-        default_pools: DefaultPools::default(),
-        pools_claim: None,
-        tenant_claim: None,
-        priority_claim: None,
-        labels: Vec::new(),
-    }
-}
-
-fn label(raw: RawLabel) -> LabelConfig {
-    let RawLabel {
-        label,
-        query_parameter,
-        header,
-    } = raw;
-    LabelConfig {
-        label,
-        query_parameter,
-        header,
-    }
-}
-
 fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
     Some(PoolConfig {
         name: pool.name.clone(),
         family: pool.family.parse().ok()?,
+        audiences: pool.audiences.clone(),
+        allow: pool.allow.clone(),
     })
 }
 
-const DEFAULT_QUERY_PARAMETER: &str = "token";
+fn open(pool: &PoolConfig) -> PoolConfig {
+    PoolConfig::open(pool.name.clone(), pool.family)
+}
+
+/// What a policy consists of beside its issuers and pools, and can be looked at alone.
+const PARTS: &[fn(&mut PolicyConfig, &PolicyConfig)] = &[
+    |part, whole| part.labels.clone_from(&whole.labels),
+    |part, whole| part.api_keys.clone_from(&whole.api_keys),
+    |part, whole| {
+        part.client_certificates
+            .clone_from(&whole.client_certificates)
+    },
+    |part, whole| part.pool_from.clone_from(&whole.pool_from),
+    |part, whole| part.tags.clone_from(&whole.tags),
+    |part, whole| part.attempts = whole.attempts,
+    |part, whole| part.pools_claim.clone_from(&whole.pools_claim),
+    |part, whole| part.tenant_claim.clone_from(&whole.tenant_claim),
+    |part, whole| part.priority_claim.clone_from(&whole.priority_claim),
+];
+
+const CACHED_FOR: DurationRule = DurationRule {
+    default: Duration::from_mins(5),
+    least: Duration::from_secs(1),
+    most: Duration::from_hours(24),
+};

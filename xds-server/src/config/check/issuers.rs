@@ -4,7 +4,7 @@ use berth_admission::{IssuerConfig, Policy, PolicyConfig, PolicyError};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
-use super::{Check, DurationRule, Unique, admission::blank_policy};
+use super::{Check, DurationRule, Unique};
 use crate::config::{error::Fault, field::FieldPath, raw::RawIssuer};
 use crate::keys::{Audience, KeySet, KeySource, Place, UrlProblem, WebPlace, WebUrl};
 
@@ -14,8 +14,9 @@ impl Check<'_> {
         &mut self,
         raw: Vec<RawIssuer>,
         field: &FieldPath,
+        somebody_else: bool,
     ) -> (Vec<IssuerConfig>, Vec<KeySource>) {
-        if raw.is_empty() {
+        if raw.is_empty() && !somebody_else {
             let remedy = "without an issuer nobody can be admitted; `berth token --new-key ES256` makes a key set for trials";
             self.fault(field.clone(), Fault::Empty { remedy });
         }
@@ -30,18 +31,26 @@ impl Check<'_> {
 
     fn issuer(&mut self, raw: RawIssuer, field: &FieldPath) -> Option<(IssuerConfig, KeySource)> {
         let keys = self.keys(&raw, field);
-        let skew = self.clock_skew(raw.clock_skew.as_deref(), &field.key("clock_skew"));
+        let skew = raw.clock_skew.as_deref();
+        let skew = self.whole_seconds(skew, &field.key("clock_skew"), &CLOCK_SKEW);
+        let lifetime = raw.max_lifetime.as_deref();
+        let max_lifetime_seconds = lifetime.and_then(|lifetime| {
+            let field = field.key("max_lifetime");
+            self.whole_seconds(Some(lifetime), &field, &MAX_LIFETIME)
+        });
         let issuer = IssuerConfig {
             issuer: raw.issuer,
             audiences: raw.audiences,
             jwks: json!({"keys": []}),
             clock_skew_seconds: skew?,
+            types: raw.types,
+            subjects: raw.subjects,
+            required_claims: raw.required_claims,
+            max_lifetime_seconds,
+            close_when_expired: raw.close_when_expired,
         };
         let (place, jwks) = keys?;
-        let alone = PolicyConfig {
-            issuers: vec![issuer.clone()],
-            ..blank_policy()
-        };
+        let alone = PolicyConfig::of_issuer(issuer.clone());
         if let Err(PolicyError { field: at, problem }) = Policy::compile(alone) {
             let Ok(below) = at.strip_prefix("issuers[0].").unwrap_or(&at).parse();
             self.fault(field.join(&below), Fault::Policy(problem));
@@ -171,21 +180,18 @@ impl Check<'_> {
             }
         }
     }
-
-    fn clock_skew(&mut self, text: Option<&str>, field: &FieldPath) -> Option<u64> {
-        let skew = self.duration(text, field, &CLOCK_SKEW)?;
-        if skew.subsec_nanos() != 0 {
-            self.fault(field.clone(), Fault::NotWholeSeconds(skew));
-            return None;
-        }
-        Some(skew.as_secs())
-    }
 }
 
 const CLOCK_SKEW: DurationRule = DurationRule {
     default: Duration::from_secs(60),
     least: Duration::ZERO,
     most: Duration::from_secs(3600),
+};
+
+const MAX_LIFETIME: DurationRule = DurationRule {
+    default: Duration::from_hours(24),
+    least: Duration::from_secs(1),
+    most: Duration::from_hours(24 * 366),
 };
 
 const REFRESH: DurationRule = DurationRule {

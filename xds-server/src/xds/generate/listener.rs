@@ -18,8 +18,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
 use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret, TlsCertificate, TlsParameters,
-    secret, tls_parameters,
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret,
+    TlsCertificate, TlsParameters, common_tls_context, secret, tls_parameters,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher};
 use envoy_types::pb::google::protobuf::BoolValue;
@@ -29,11 +29,12 @@ use prost::Name;
 use super::super::gateway::{Certificate, ListenerSpec};
 use super::super::resource::{Resource, ResourceType};
 use super::{
-    CLUSTER_HEADER, ENDPOINT_HEADER, EXTENSION, HEADER_PREFIX, ROUTES, SECRET, duration, encoded,
-    filter as admission, local_reply, over_ads, tcp_address,
+    CLIENT_CA, CLUSTER_HEADER, ENDPOINT_HEADER, EXTENSION, HEADER_PREFIX, ROUTES, SECRET, duration,
+    encoded, filter as admission, local_reply, over_ads, tcp_address,
 };
 
-pub(super) fn listener(spec: &ListenerSpec) -> Resource {
+/// `asks_for_certificates`: clients may present one, which then has to be good.
+pub(super) fn listener(spec: &ListenerSpec, asks_for_certificates: bool) -> Resource {
     let message = Listener {
         name: spec.name.clone(),
         address: Some(tcp_address(SocketAddr::new(spec.address, spec.port))),
@@ -44,26 +45,45 @@ pub(super) fn listener(spec: &ListenerSpec) -> Resource {
                     connection_manager(),
                 ))),
             }],
-            transport_socket: Some(tls()),
+            transport_socket: Some(tls(asks_for_certificates)),
             transport_socket_connect_timeout: Some(duration(HANDSHAKE)),
             ..FilterChain::default()
         }],
         socket_options: SOCKET_OPTIONS.iter().map(socket_option).collect(),
         ..Listener::default()
     };
-    encoded(&spec.name, &message)
+    let listener = encoded(&spec.name, &message)
         .refers_to(ResourceType::Route, ROUTES)
         .refers_to(ResourceType::Secret, SECRET)
-        .refers_to(ResourceType::Extension, EXTENSION)
+        .refers_to(ResourceType::Extension, EXTENSION);
+    if asks_for_certificates {
+        return listener.refers_to(ResourceType::Secret, CLIENT_CA);
+    }
+    listener
+}
+
+/// Envoy lets nobody in whose certificate is not signed by these; who presents none is let in.
+pub(super) fn client_ca(pem: &str) -> Resource {
+    let message = Secret {
+        name: CLIENT_CA.to_owned(),
+        r#type: Some(secret::Type::ValidationContext(
+            CertificateValidationContext {
+                trusted_ca: inline(pem),
+                ..CertificateValidationContext::default()
+            },
+        )),
+    };
+    encoded(CLIENT_CA, &message)
+}
+
+fn inline(pem: &str) -> Option<DataSource> {
+    Some(DataSource {
+        specifier: Some(data_source::Specifier::InlineString(pem.to_owned())),
+        ..DataSource::default()
+    })
 }
 
 pub(super) fn secret(certificate: &Certificate) -> Resource {
-    let inline = |pem: &str| {
-        Some(DataSource {
-            specifier: Some(data_source::Specifier::InlineString(pem.to_owned())),
-            ..DataSource::default()
-        })
-    };
     let message = Secret {
         name: SECRET.to_owned(),
         r#type: Some(secret::Type::TlsCertificate(TlsCertificate {
@@ -203,7 +223,7 @@ fn remove_prefix(prefix: &str) -> HeaderMutation {
     }
 }
 
-fn tls() -> TransportSocket {
+fn tls(asks_for_certificates: bool) -> TransportSocket {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
@@ -218,6 +238,14 @@ fn tls() -> TransportSocket {
                 name: SECRET.to_owned(),
                 sds_config: Some(over_ads()),
             }],
+            validation_context_type: asks_for_certificates.then(|| {
+                common_tls_context::ValidationContextType::ValidationContextSdsSecretConfig(
+                    SdsSecretConfig {
+                        name: CLIENT_CA.to_owned(),
+                        sds_config: Some(over_ads()),
+                    },
+                )
+            }),
             // WebSockets over HTTP/2 are another matter.
             alpn_protocols: vec!["http/1.1".to_owned()],
             ..CommonTlsContext::default()

@@ -1,10 +1,13 @@
-//! RDS: the two paths that signaling comes by.
+//! RDS: the two paths that signaling comes by, and a page for people.
 
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, HeaderValue, HeaderValueOption, data_source, header_value_option,
+};
 use envoy_types::pb::envoy::config::route::v3::{
-    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action,
-    route_match,
+    DirectResponseAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
+    route_action, route_match,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 
@@ -20,6 +23,7 @@ pub(super) fn routes(handshake_timeout: Duration) -> Resource {
             routes: vec![
                 route("berth/native", native_path(), handshake_timeout),
                 route("berth/web", web_path(), handshake_timeout),
+                landing(),
             ],
             ..VirtualHost::default()
         }],
@@ -55,6 +59,47 @@ fn route(name: &str, path: route_match::PathSpecifier, handshake_timeout: Durati
     }
 }
 
+/// What a person sees who opens the gateway in a browser, to accept its certificate as a rule. Not named as Berth's, so the
+/// filter lets it pass.
+fn landing() -> Route {
+    Route {
+        name: "landing".to_owned(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(route_match::PathSpecifier::Path("/".to_owned())),
+            ..RouteMatch::default()
+        }),
+        response_headers_to_add: vec![
+            header("content-type", "text/html; charset=utf-8"),
+            header("cache-control", "no-store"),
+            header(
+                "content-security-policy",
+                "default-src 'none'; style-src 'unsafe-inline'",
+            ),
+        ],
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status: 200,
+            body: Some(DataSource {
+                specifier: Some(data_source::Specifier::InlineString(LANDING.to_owned())),
+                ..DataSource::default()
+            }),
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    }
+}
+
+fn header(name: &str, value: &str) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            ..HeaderValue::default()
+        }),
+        append_action: header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
+        ..HeaderValueOption::default()
+    }
+}
+
 fn native_path() -> route_match::PathSpecifier {
     route_match::PathSpecifier::Path("/rtsp".to_owned())
 }
@@ -66,3 +111,5 @@ fn web_path() -> route_match::PathSpecifier {
         ..RegexMatcher::default()
     })
 }
+
+const LANDING: &str = include_str!("landing.html");

@@ -263,6 +263,7 @@ fn gateway() -> Gateway {
             chain_pem: "(a certificate)".to_owned(),
             private_key_pem: "(a private key)".to_owned(),
         },
+        client_ca_pem: None,
         filter: FilterSpec {
             module_path: "/usr/lib/berth/filter.wasm".into(),
             vm_id: "berth".to_owned(),

@@ -9,9 +9,13 @@ enum Step {
     Open {
         check: bool,
         wait: bool,
+        known: bool,
+        token: Credential,
     },
-    /// The answer to the call of the nth stream that has one under way.
-    Answer(usize, Outcome),
+    /// The answer to the call of the nth stream that has one under way; a grant may be for so many seconds.
+    Answer(usize, Outcome, Option<u64>),
+    /// Somebody sets the wall clock.
+    Set(u64),
     Established(usize),
     Lost(usize),
     End(usize),
@@ -21,6 +25,13 @@ enum Step {
     },
     /// The answer to the Sync: none, or orders to close the nth sessions.
     Synced(Option<Vec<usize>>),
+}
+
+/// How long a token is accepted, and when it ends its session.
+#[derive(Clone, Copy, Debug)]
+struct Credential {
+    expires_at: Option<u64>,
+    closes_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +51,12 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let which = 0..8usize;
     prop_oneof![
-        3 => (prop::bool::weighted(0.2), any::<bool>())
-            .prop_map(|(check, wait)| Step::Open { check, wait }),
-        4 => (which.clone(), outcome).prop_map(|(nth, outcome)| Step::Answer(nth, outcome)),
-        2 => which.clone().prop_map(Step::Established),
+        3 => (prop::bool::weighted(0.2), any::<bool>(), any::<bool>(), credential())
+            .prop_map(|(check, wait, known, token)| Step::Open { check, wait, known, token }),
+        4 => (which.clone(), outcome, prop::option::of(0..6u64))
+            .prop_map(|(nth, outcome, max_age)| Step::Answer(nth, outcome, max_age)),
+        1 => WALL.prop_map(Step::Set),
+        3 => which.clone().prop_map(Step::Established),
         1 => which.clone().prop_map(Step::Lost),
         2 => which.clone().prop_map(Step::End),
         3 => (0..3000u64, prop::bool::weighted(0.8))
@@ -52,16 +65,36 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn credential() -> impl Strategy<Value = Credential> {
+    (prop::option::of(WALL), prop::option::of(WALL)).prop_map(|(expires_at, closes_at)| {
+        Credential {
+            expires_at,
+            closes_at,
+        }
+    })
+}
+
+/// What the wall clock shows, and when tokens end.
+const WALL: std::ops::Range<u64> = 1_000..1_020;
+
 /// A proxy that keeps the rules of one, and a control plane that remembers what it was told.
 #[derive(Default)]
 struct World {
     vm: Vm,
     now: Uptime,
+    /// What the wall clock showed when this VM's clock began, in milliseconds.
+    wall: u64,
     next: u32,
     /// Streams that are there, with their sessions' ids.
     alive: BTreeMap<ContextId, String>,
     answered: BTreeSet<ContextId>,
     placed: BTreeSet<ContextId>,
+    tokens: BTreeMap<ContextId, Credential>,
+    /// Those that only the control plane knows.
+    unknown: BTreeSet<ContextId>,
+    max_ages: BTreeMap<ContextId, Duration>,
+    live: BTreeMap<ContextId, Uptime>,
+    closed: BTreeMap<ContextId, Closed>,
     calls: BTreeMap<ContextId, Token>,
     sync: Option<(Token, BTreeSet<String>, BTreeSet<String>)>,
     sequence: u64,
@@ -73,6 +106,28 @@ struct World {
 }
 
 impl World {
+    fn now(&self) -> Now {
+        let unix = self.wall + u64::try_from(self.now.as_millis()).unwrap();
+        Now {
+            uptime: self.now,
+            unix: UnixSeconds(unix / 1000),
+        }
+    }
+
+    fn is_past(&self, end: Option<u64>) -> bool {
+        end.is_some_and(|end| self.now().unix >= UnixSeconds(end))
+    }
+
+    /// Why a live session may not go on.
+    fn over(&self, context: ContextId) -> Vec<Closed> {
+        let closes = self.is_past(self.tokens[&context].closes_at);
+        let age = self.now - self.live[&context];
+        let old = self.max_ages.get(&context).is_some_and(|max| age >= *max);
+        let over = [(closes, Closed::TokenExpired), (old, Closed::MaxAge)];
+        let over = over.into_iter().filter(|(over, _)| *over);
+        over.map(|(_, why)| why).collect()
+    }
+
     fn fresh(&mut self) -> u32 {
         self.next += 1;
         self.next
@@ -117,7 +172,24 @@ impl World {
                     assert!(self.alive.contains_key(&context), "{act:?} on nothing");
                     self.placed.insert(context)
                 }
-                Act::Admitted(context, _) | Act::Refuse(context, _) | Act::Reset(context) => {
+                Act::Admitted(context, _) | Act::Refuse(context, _) | Act::Reset(context, _) => {
+                    match act {
+                        Act::Reset(_, why) => {
+                            let over = self.over(context);
+                            assert!(
+                                why == Closed::Berth || over.contains(&why),
+                                "{act:?} too early"
+                            );
+                            self.closed.insert(context, why);
+                        }
+                        Act::Refuse(_, refusal) if refusal.reason == Reason::TokenExpired => {
+                            let token = self.tokens[&context];
+                            let ended = [token.expires_at, token.closes_at];
+                            let ended = ended.into_iter().any(|end| self.is_past(end));
+                            assert!(ended, "{act:?} too early");
+                        }
+                        _ => {}
+                    }
                     assert!(self.alive.contains_key(&context), "{act:?} on nothing");
                     self.answered.insert(context)
                 }
@@ -128,26 +200,46 @@ impl World {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Open { check: only, wait } => {
+            Step::Open {
+                check: only,
+                wait,
+                known,
+                token,
+            } => {
                 let id = format!("s{}", self.fresh());
                 let context = ContextId(self.fresh());
                 let mut opening = if only { check(&id) } else { opening(&id) };
                 if !wait {
                     opening.when_away = WhenAway::Refuse;
                 }
+                opening.session.who = if known {
+                    Who::Admitted(with(token))
+                } else {
+                    self.unknown.insert(context);
+                    unverified::who()
+                };
                 self.alive.insert(context, id);
+                self.tokens.insert(context, token);
                 self.vm.open(context, opening, self.now);
                 self.ask(context, true);
             }
-            Step::Answer(nth, outcome) => {
+            Step::Answer(nth, outcome, max_age) => {
                 let Some((context, token)) =
                     Self::nth(self.calls.iter().map(|(c, t)| (*c, *t)), nth)
                 else {
                     return;
                 };
                 self.calls.remove(&context);
+                let unknown = self.unknown.contains(&context);
                 let answer = match outcome {
-                    Outcome::Granted => granted(token.0.into()),
+                    Outcome::Granted => Answer::Granted(Box::new(Grant {
+                        lease: Lease {
+                            max_age: max_age.map(Duration::from_secs),
+                            ..lease(token.0.into())
+                        },
+                        placement: placement(),
+                        admitted: unknown.then(|| with(self.tokens[&context])),
+                    })),
                     Outcome::Refused => REFUSED,
                     Outcome::Away => Answer::Away,
                     Outcome::Unreadable => Answer::Unreadable,
@@ -155,12 +247,23 @@ impl World {
                 // The proxy brings it, whether anybody waits for it or not.
                 if let Some(Call::Acquire(context)) = self.vm.take_call(token) {
                     let act = self.vm.answered(context, answer, self.now);
+                    if let Some(Act::Place(..)) = act {
+                        self.unknown.remove(&context);
+                        let max_age = max_age.map(|age| (context, Duration::from_secs(age)));
+                        self.max_ages.extend(max_age);
+                    }
                     self.act(act);
                 }
             }
+            Step::Set(wall) => {
+                let now = u64::try_from(self.now.as_millis()).unwrap();
+                self.wall = (wall * 1000).saturating_sub(now);
+            }
             Step::Established(nth) => {
-                if let Some(context) = Self::nth(self.placed.iter().copied(), nth) {
-                    self.vm.established(context);
+                let placed = self.placed.difference(&self.answered).copied();
+                if let Some(context) = Self::nth(placed, nth) {
+                    self.vm.established(context, self.now);
+                    self.live.entry(context).or_insert(self.now);
                 }
             }
             Step::Lost(nth) => {
@@ -188,19 +291,30 @@ impl World {
     fn end(&mut self, context: ContextId) {
         let id = self.alive.remove(&context).unwrap();
         self.placed.remove(&context);
-        if let Some(sequence) = self
-            .vm
-            .end(context, Cause::Client)
-            .map(|hint| hint.sequence)
-        {
+        let live = self.live.remove(&context).is_some();
+        let hint = self.vm.end(context, Cause::Client);
+        if let Some((sequence, cause)) = hint.map(|hint| (hint.sequence, hint.ended[0].cause)) {
+            match (self.closed.get(&context), live) {
+                (Some(why), _) => assert_eq!(cause, Cause::Closed(*why)),
+                (None, true) => assert_eq!(cause, Cause::Client),
+                (None, false) => {
+                    let causes = [Cause::NotEstablished, Cause::Closed(Closed::Berth)];
+                    assert!(causes.contains(&cause), "{cause:?}");
+                }
+            }
             self.numbered(sequence);
             self.over.insert(id);
         }
     }
 
     fn tick(&mut self, sent: bool) {
-        let due = self.vm.tick(self.now, TICK);
+        let due = self.vm.tick(self.now(), Cadence::new(TICK));
         self.act(due.acts);
+        for context in self.live.keys() {
+            let over = self.over(*context);
+            let left = over.is_empty() || self.answered.contains(context);
+            assert!(left, "{context:?} goes on, and is over: {over:?}");
+        }
         for context in due.acquires {
             self.ask(context, sent);
         }
@@ -210,6 +324,10 @@ impl World {
         let (report, told) = self.vm.sync();
         let sequence = report.sequence;
         let sessions = report.sessions.unwrap_or_default();
+        for standing in &sessions {
+            let known = standing.session.admitted().is_some();
+            assert!(known || standing.lease.is_none(), "whose? {standing:?}");
+        }
         let sessions = sessions.iter().map(|s| s.session.id.0.clone()).collect();
         let ended = report.ended.iter().map(|e| e.session.0.clone()).collect();
         self.numbered(sequence);
@@ -254,7 +372,7 @@ impl World {
             self.synced(Some(Vec::new()));
         }
         assert!(
-            !self.vm.tick(self.now + TICK * 2, TICK).sync,
+            !tick(&mut self.vm, self.now + TICK * 2, TICK).sync,
             "still talking"
         );
         assert!(self.listed.is_empty(), "still listed: {:?}", self.listed);
@@ -265,12 +383,20 @@ impl World {
     }
 }
 
+fn with(token: Credential) -> Box<Admission> {
+    Box::new(Admission {
+        expires_at: token.expires_at.map(UnixSeconds),
+        closes_at: token.closes_at.map(UnixSeconds),
+        ..admitted()
+    })
+}
+
 proptest! {
     #[test]
     fn no_stream_is_touched_out_of_turn_and_every_end_becomes_known(
         steps in prop::collection::vec(step(), 0..80)
     ) {
-        let mut world = World { now: START, ..World::default() };
+        let mut world = World { now: START, wall: 900_000, ..World::default() };
         for step in steps {
             world.step(step);
         }

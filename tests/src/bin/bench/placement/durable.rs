@@ -340,6 +340,7 @@ fn gateway() -> Gateway {
             chain_pem: String::new(),
             private_key_pem: String::new(),
         },
+        client_ca_pem: None,
         filter: FilterSpec {
             module_path: "/berth_filter.wasm".into(),
             vm_id: "berth".to_owned(),
