@@ -20,6 +20,7 @@ use tonic::transport::server::{Router, TcpIncoming};
 use tracing::{error, info};
 
 use crate::admin::{self, KeysView};
+use crate::admission::Admitter;
 use crate::clock::Clock;
 use crate::config::{Config, StorePlace, WhenControlPlaneAway};
 use crate::controller::{self, Controller, Durability, Ended, Parts};
@@ -129,13 +130,14 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         probes: results,
         xds,
     })?;
+    let admitter = Admitter::new(keys.clone(), clock, hash_seed());
     let grpc = Server::builder()
         .max_concurrent_streams(streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
         .add_service(
-            SessionsServer::new(SessionService::new(controller.clone()))
+            SessionsServer::new(SessionService::new(controller.clone(), admitter))
                 .max_decoding_message_size(MAX_MESSAGE),
         );
     // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.

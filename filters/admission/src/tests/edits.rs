@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{Sent, policy_with, token};
+use super::support::{Always, Sent, policy_with, token};
 
 #[test]
 fn the_instance_sees_every_parameter_but_ours() {
@@ -34,11 +34,10 @@ fn the_instance_sees_every_parameter_but_ours() {
     let policy = policy_with(json!({}));
     let parameter = format!("token={}", token());
     let upstream = |path: &[u8]| {
-        Sent::to(path)
-            .bearer(token())
-            .admitted(&policy)
-            .upstream
-            .path
+        let sent = Sent::to(path).bearer(token());
+        let left = sent.edited(&sent.verdict(&policy, &Always::yes()));
+        assert_eq!(left.value("authorization"), None);
+        left.path
     };
     for (path, expected) in table {
         let path = path.replace("TOKEN", &parameter);
@@ -75,18 +74,18 @@ fn of_the_protocols_a_client_offers_those_that_are_no_credential_remain() {
     let policy = policy_with(json!({}));
     for (offered, header, answer) in table {
         let offered = offered.replace("TOKEN", &token());
-        let admission = Sent::to("/rtsp")
-            .bearer(token())
-            .protocols(&offered)
-            .admitted(&policy);
-        let header = header.map(|header| header.map(|value| value.as_bytes().to_vec()));
-        assert_eq!(
-            admission.upstream.sec_websocket_protocol, header,
-            "{offered}"
-        );
-        assert_eq!(admission.answer_subprotocol.as_deref(), answer, "{offered}");
+        let sent = Sent::to("/rtsp").bearer(token()).protocols(&offered);
+        let verdict = sent.verdict(&policy, &Always::yes());
+        let mut edits = verdict.edits.iter();
+        let edit = edits.find(|(name, _)| *name == "sec-websocket-protocol");
+        let expected = header.map(|header| header.map(str::as_bytes));
+        assert_eq!(edit.map(|(_, value)| value), expected, "{offered}");
+        let wish = sent.wish(&policy);
+        assert_eq!(wish.answer_subprotocol.as_deref(), answer, "{offered}");
     }
-    let admission = Sent::to("/rtsp").bearer(token()).admitted(&policy);
-    assert_eq!(admission.upstream.sec_websocket_protocol, None);
-    assert_eq!(admission.answer_subprotocol, None);
+    let sent = Sent::to("/rtsp").bearer(token());
+    let edits = sent.verdict(&policy, &Always::yes()).edits;
+    let names: Vec<_> = edits.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["authorization"]);
+    assert_eq!(sent.wish(&policy).answer_subprotocol, None);
 }

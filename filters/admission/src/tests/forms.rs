@@ -242,18 +242,12 @@ fn bytes_that_are_not_text_are_answered() {
         ),
         (
             "method",
-            Sent {
-                method: b"\xFF".to_vec(),
-                ..Sent::to("/rtsp").bearer(&good)
-            },
+            Sent::to("/rtsp").bearer(&good).method(b"\xFF"),
             "method_not_allowed",
         ),
         (
             "upgrade",
-            Sent {
-                upgrade: Some(b"\xFF".to_vec()),
-                ..Sent::to("/rtsp").bearer(&good)
-            },
+            Sent::to("/rtsp").bearer(&good).upgrade(b"\xFF"),
             "admitted",
         ),
     ];

@@ -1,6 +1,7 @@
 //! The rules of admission as tables. `support` makes requests, tokens and verifiers.
 
 mod attacks;
+mod carriers;
 mod claims;
 mod edits;
 mod forms;
@@ -12,4 +13,5 @@ mod readme;
 mod requests;
 mod rfc7515;
 mod support;
+mod users;
 mod wire;

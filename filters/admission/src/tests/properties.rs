@@ -9,29 +9,53 @@ use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
 use super::support::{
-    Always, HEADER, NOW, Sent, claims, ec_jwk, encode, merge, policy_config, policy_with, rsa_jwk,
-    token, unsigned,
+    Always, HEADER, NOW, Sent, claims, ec_jwk, encode, label, merge, policy_config, policy_with,
+    rsa_jwk, token, unsigned,
 };
 use crate::{
-    Admission, Algorithm, Policy, PolicyConfig, Reason, Request, UnixSeconds, Verdict, VerifyError,
-    admit, admitted_body, ecdsa_signature_to_der,
+    Admission, Algorithm, Certificate, Decision, Edits, Memory, Policy, PolicyConfig, Reason,
+    VerifyError, Wish, admitted_body, ecdsa_signature_to_der,
 };
 
+/// One in which everything is looked at.
 fn policy() -> Policy {
-    policy_with(json!({
+    policy_with(everything())
+}
+
+fn everything() -> Value {
+    json!({
         "pools_claim": "pools",
         "priority_claim": "urgency",
         "labels": [{"label": "region", "query_parameter": "r", "header": "x-region"}],
-    }))
+        "carriers": [
+            "authorization",
+            {"header": {"name": "x-token", "prefix": "Token "}},
+            {"query": "token"},
+            {"cookie": "session"},
+            {"subprotocol": "authorization."},
+            {"subprotocol": "authorization.bearer."},
+            {"subprotocol_base64url": "base64url.bearer.authorization."},
+        ],
+        "origins": ["https://app.example", "https://*.example.com"],
+        "pool_from": [{"header": "x-pool"}, "path", {"claim": "x.pool"}],
+        "tags": {
+            "claims": ["x", "x.y", "pools"],
+            "headers": [
+                {"name": "x-user", "value": "subject"},
+                {"name": "x-issuer", "value": "issuer"},
+                {"name": "x-claim", "value": {"claim": "x"}},
+            ],
+        },
+    })
 }
 
 /// What an admission promises to those who use it.
-fn check_promises(sent: &Sent, admission: &Admission) -> Result<(), TestCaseError> {
+fn check_promises(wish: &Wish, admission: &Admission) -> Result<(), TestCaseError> {
     let owner = &admission.owner;
     let pools = ["native", "web-a", "web-b"];
     prop_assert!(pools.contains(&admission.pool.as_str()));
     prop_assert_eq!(&owner.issuer, "https://issuer.example");
-    for name in [&owner.subject, &owner.tenant] {
+    for name in [&owner.subject, &owner.tenant, &admission.token_id] {
         prop_assert!(name.len() <= 256 && !name.contains(char::is_control));
     }
     prop_assert!(!owner.subject.is_empty());
@@ -43,11 +67,13 @@ fn check_promises(sent: &Sent, admission: &Admission) -> Result<(), TestCaseErro
         let clean = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         prop_assert!((1..=63).contains(&value.len()) && value.bytes().all(clean));
     }
+    for (_, value) in admission.tags.iter().chain(&admission.headers) {
+        let printable = |byte: u8| (b' '..=b'~').contains(&byte);
+        prop_assert!((1..=256).contains(&value.len()) && value.bytes().all(printable));
+        prop_assert!(!value.starts_with(' ') && !value.ends_with(' '));
+    }
     prop_assert!(admission.expires_at.is_some_and(|end| end.0 > NOW));
-    let path = &admission.upstream.path;
-    prop_assert!(path.starts_with(b"/sign_in") || path.starts_with(b"/rtsp"));
-    prop_assert!(path.len() <= sent.path.len());
-    if let Some(answer) = &admission.answer_subprotocol {
+    if let Some(answer) = &wish.answer_subprotocol {
         prop_assert!(!answer.is_empty());
         prop_assert!(
             answer
@@ -55,7 +81,7 @@ fn check_promises(sent: &Sent, admission: &Admission) -> Result<(), TestCaseErro
                 .all(|byte| byte.is_ascii_graphic() && byte != b',')
         );
     }
-    prop_assert!(serde_json::from_str::<Value>(&admitted_body(admission)).is_ok());
+    prop_assert!(serde_json::from_str::<Value>(&admitted_body(wish.family, admission)).is_ok());
     Ok(())
 }
 
@@ -67,16 +93,50 @@ fn check_request(policy: &Policy, sent: &Sent) -> Result<(), TestCaseError> {
         Err(VerifyError::Unavailable),
     ];
     for answer in answers {
-        prop_assert!(sent.meets(policy, &Always::new(answer)).is_err());
+        let verdict = sent.verdict(policy, &Always::new(answer));
+        prop_assert_ne!(label(&verdict), "admitted");
     }
     let asked = Always::yes();
-    let answer = sent.meets(policy, &asked);
-    if let Ok(admission) = &answer {
-        prop_assert_eq!(asked.asked.get(), 1);
-        check_promises(sent, admission)?;
-    }
-    let printed = sent.read(|request| format!("{request:?} {answer:?}"));
+    let mut memory = Memory::new(policy, 0);
+    let verdict = sent.verdict_at(NOW, policy, &mut memory, &asked);
+    let admitted = match &verdict.decision {
+        Decision::Admit(wish, admission) => {
+            prop_assert_eq!(asked.asked.get(), 1);
+            check_promises(wish, admission)?;
+            true
+        }
+        _ => false,
+    };
+    check_memory(policy, sent, &mut memory)?;
+    let left = sent.edited(&verdict);
+    prop_assert!(left.path.len() <= sent.path.len());
+    prop_assert!(
+        !admitted || left.path.starts_with(b"/sign_in") || left.path.starts_with(b"/rtsp")
+    );
+    let again = left.verdict(policy, &Always::yes());
+    prop_assert_eq!(&again.edits, &Edits::default(), "of {:?}", left);
+    prop_assert!(matches!(
+        again.decision,
+        Decision::Refuse(_) | Decision::Preflight
+    ));
+    let printed = sent.read(|request| format!("{request:?} {verdict:?}"));
     prop_assert!(printed.len() < 100_000);
+    Ok(())
+}
+
+/// What is remembered changes no verdict.
+fn check_memory(policy: &Policy, sent: &Sent, memory: &mut Memory) -> Result<(), TestCaseError> {
+    for later in [0, 1, 200, 659, 660, 700, u64::MAX - NOW] {
+        let fresh = sent.verdict_at(
+            NOW + later,
+            policy,
+            &mut Memory::new(policy, 1),
+            &Always::yes(),
+        );
+        let mut known = sent.verdict_at(NOW + later, policy, memory, &Always::yes());
+        known.remembered = fresh.remembered;
+        prop_assert_eq!(known, fresh);
+    }
     Ok(())
 }
 
@@ -118,23 +178,50 @@ fn strange_claims() -> impl Strategy<Value = String> {
     })
 }
 
+/// Headers that decide, some of them twice, that hold anything.
+fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+    let names = vec![
+        "upgrade",
+        "authorization",
+        "x-token",
+        "cookie",
+        "sec-websocket-protocol",
+        "berth-resume-key",
+        "x-region",
+        "x-pool",
+        "x-user",
+        "origin",
+        "access-control-request-method",
+        "x-other",
+    ];
+    let beginnings = vec![
+        "",
+        "Bearer ",
+        "Token ",
+        "session=",
+        "a=b; session=\"",
+        "authorization.",
+        "x, authorization.bearer.",
+        "base64url.bearer.authorization.a.",
+        "https://app.example",
+    ];
+    let value = (select(beginnings), bytes())
+        .prop_map(|(beginning, bytes)| [beginning.as_bytes(), &bytes].concat());
+    vec((select(names).prop_map(str::to_owned), value), 0..8)
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_are_answered(
-        method in prop_oneof![Just(b"GET".to_vec()), bytes()],
+        method in prop_oneof![Just(b"GET".to_vec()), Just(b"OPTIONS".to_vec()), bytes()],
         prefix in select(vec!["", "/rtsp", "/rtsp?", "/sign_in?token=", "/web-a/sign_in?r="]),
         path in bytes(),
-        upgrade in option::of(bytes()),
-        scheme in select(vec!["", "Bearer "]),
-        authorization in option::of(bytes()),
-        protocols in option::of(bytes()),
-        resume_key in option::of(bytes()),
-        region in option::of(bytes()),
+        headers in headers(),
+        client in option::of(any::<std::net::IpAddr>()),
     ) {
         let path = [prefix.as_bytes(), &path].concat();
-        let authorization = authorization.map(|value| [scheme.as_bytes(), &value].concat());
-        let labels = region.into_iter().map(|value| ("x-region", value)).collect();
-        let sent = Sent { method, path, upgrade, authorization, protocols, resume_key, labels };
+        let certificate = Certificate::default();
+        let sent = Sent { method, path, headers, client, certificate };
         check_request(&policy(), &sent)?;
     }
 
@@ -178,8 +265,8 @@ proptest! {
         check_request(&policy(), &sent)?;
         let both = Sent::to(format!("/rtsp?token={good}")).bearer(&changed);
         if changed != good.as_bytes() {
-            let answer = both.meets(&policy_with(json!({})), &Always::yes());
-            prop_assert!(answer.is_err());
+            let verdict = both.verdict(&policy_with(json!({})), &Always::yes());
+            prop_assert_ne!(label(&verdict), "admitted");
         }
     }
 
@@ -206,13 +293,13 @@ proptest! {
             expected.extend(join(theirs));
         }
         let sent = Sent::to([sent_path.as_bytes(), b"?", &join(all)].concat()).bearer(token());
-        let admission = sent.meets(&policy_with(json!({})), &Always::yes());
-        let admission = admission.map_err(|reason| TestCaseError::fail(reason.label()))?;
+        let verdict = sent.verdict(&policy_with(json!({})), &Always::yes());
+        prop_assert_eq!(label(&verdict), "admitted");
         // Without any parameter, what is sent is still an empty one.
         if parameters.is_empty() {
             expected.push(b'?');
         }
-        prop_assert_eq!(admission.upstream.path, expected);
+        prop_assert_eq!(sent.edited(&verdict).path, expected);
     }
 
     /// Every part of the token is looked for, as sent and as the bytes it stands for.
@@ -224,7 +311,7 @@ proptest! {
         key in "[!-~&&[^&#%]]{8,128}",
         key_in_query: bool,
     ) {
-        let token = unsigned(HEADER, &claims(json!({"jti": "f00dfeedf00dfeed"})));
+        let token = unsigned(HEADER, &claims(json!({"nonce": "f00dfeedf00dfeed"})));
         let mut query: Vec<Vec<u8>> = parameters.into_iter().map(|(_, bytes)| bytes).collect();
         query.retain(|parameter| !parameter.starts_with(b"berth"));
         let mut protocols = protocols;
@@ -247,23 +334,27 @@ proptest! {
         sent.path = [&b"/web-b/sign_in?"[..], &query.join(&b'&')].concat();
         let sent = sent.protocols(protocols.join(", "));
 
-        let admission = sent.meets(&policy_with(json!({})), &Always::yes());
-        let admission = admission.map_err(|reason| TestCaseError::fail(reason.label()))?;
+        let policy = policy_with(json!({}));
+        let verdict = sent.verdict(&policy, &Always::yes());
+        let Decision::Admit(wish, admission) = &verdict.decision else {
+            return Err(TestCaseError::fail(label(&verdict)));
+        };
         prop_assert_eq!(&admission.owner.resume_key, &key);
-        let header = admission.upstream.sec_websocket_protocol.clone().flatten();
-        let mut printed = vec![
-            admission.upstream.path.escape_ascii().to_string(),
-            header.unwrap_or_default().escape_ascii().to_string(),
-            admission.answer_subprotocol.clone().unwrap_or_default(),
-            admitted_body(&admission),
-            format!("{admission:?}"),
-            sent.read(|request| format!("{request:?}")),
-        ];
+        let left = sent.edited(&verdict);
         if carriers & 4 == 0 {
-            let kept = &admission.upstream.sec_websocket_protocol;
-            prop_assert!(kept.is_none(), "nothing was to be removed");
+            let kept = left.value("sec-websocket-protocol");
+            prop_assert_eq!(kept, sent.value("sec-websocket-protocol"));
         }
-        printed.push(format!("{:?}", sent.meets(&policy_with(json!({})), &Always::new(Ok(false)))));
+        let mut printed = vec![
+            left.path.escape_ascii().to_string(),
+            wish.answer_subprotocol.clone().unwrap_or_default(),
+            admitted_body(wish.family, admission),
+            format!("{verdict:?}"),
+            sent.read(|request| format!("{request:?}")),
+            format!("{:?}", sent.verdict(&policy, &Always::new(Ok(false)))),
+        ];
+        let values = left.headers.iter();
+        printed.extend(values.map(|(_, value)| value.escape_ascii().to_string()));
         for text in printed {
             for secret in token.split('.').take(2).chain(["f00dfeed", &key]) {
                 prop_assert!(!text.contains(secret), "{} in {}", secret, text);
@@ -370,15 +461,14 @@ fn parameter() -> impl Strategy<Value = (bool, Vec<u8>)> {
 
 #[test]
 fn a_request_without_anything_is_answered() {
-    let request = Request {
-        method: b"",
-        path: b"",
-        upgrade: None,
-        authorization: None,
-        sec_websocket_protocol: None,
-        resume_key: None,
-        labels: &[],
-    };
-    let verdict = admit(&policy(), &request, UnixSeconds(u64::MAX), &Always::yes());
-    assert_eq!(verdict, Verdict::Refuse(Reason::NotFound));
+    let nothing = Sent::to("").method("").without("upgrade");
+    let policy = policy();
+    let verdict = nothing.verdict_at(
+        u64::MAX,
+        &policy,
+        &mut Memory::new(&policy, 0),
+        &Always::yes(),
+    );
+    assert_eq!(verdict.decision, Decision::Refuse(Reason::NotFound));
+    assert_eq!(verdict.edits, Edits::default());
 }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::support::{Always, Sent, claims, outcome, policy_config, policy_with, token, unsigned};
+use super::support::{
+    Always, Sent, claims, label, outcome, policy_config, policy_with, token, unsigned,
+};
 use crate::{Kind, Policy, Reason};
 
 fn refused(policy: &Policy, sent: &Sent) -> &'static str {
@@ -55,11 +57,9 @@ fn the_path_says_the_family_and_the_pool() {
     ];
     let policy = policy_with(json!({}));
     for (path, expected) in table {
-        let answer = Sent::to(path)
-            .bearer(token())
-            .meets(&policy, &Always::yes());
-        let answer = match answer {
-            Ok(admission) => format!("{} {}", admission.family, admission.pool),
+        let sent = Sent::to(path).bearer(token());
+        let answer = match sent.meets(&policy, &Always::yes()) {
+            Ok(admission) => format!("{} {}", sent.wish(&policy).family, admission.pool),
             Err(reason) => reason.label().to_owned(),
         };
         assert_eq!(answer, expected, "{path}");
@@ -92,13 +92,10 @@ fn an_upgrade_to_websocket_is_one_and_anything_else_asks() {
     let policy = policy_with(json!({}));
     for (upgrade, expected) in table {
         let sent = Sent::to("/rtsp").bearer(token()).upgrade(upgrade);
-        assert_eq!(sent.admitted(&policy).kind, expected, "{upgrade}");
+        assert_eq!(sent.wish(&policy).kind, expected, "{upgrade}");
     }
-    let sent = Sent {
-        upgrade: None,
-        ..Sent::to("/rtsp").bearer(token())
-    };
-    assert_eq!(sent.admitted(&policy).kind, Kind::Check);
+    let sent = Sent::to("/rtsp").bearer(token()).without("upgrade");
+    assert_eq!(sent.wish(&policy).kind, Kind::Check);
 }
 
 #[test]
@@ -263,13 +260,12 @@ fn the_token_comes_in_any_of_three_places() {
 
 #[test]
 fn the_query_parameter_is_the_policys() {
-    let policy = policy_with(json!({"query_parameter": "access.token"}));
+    let policy = policy_with(json!({"carriers": [{"query": "access.token"}]}));
     let token = token();
     let sent = Sent::to(format!("/sign_in?access.token={token}&accessXtoken=1"));
-    assert_eq!(
-        sent.admitted(&policy).upstream.path,
-        b"/sign_in?accessXtoken=1"
-    );
+    let verdict = sent.verdict(&policy, &Always::yes());
+    assert_eq!(label(&verdict), "admitted");
+    assert_eq!(sent.edited(&verdict).path, b"/sign_in?accessXtoken=1");
     assert_eq!(
         refused(&policy, &Sent::to(format!("/sign_in?token={token}"))),
         "no_token"
@@ -316,7 +312,9 @@ fn the_resume_key_comes_in_a_header_or_the_query() {
     let policy = policy_with(json!({}));
     for (path, header, expected) in table {
         let mut sent = Sent::to(&path).bearer(token());
-        sent.resume_key = header.map(|key| key.as_bytes().to_vec());
+        if let Some(key) = header {
+            sent = sent.resume_key(key);
+        }
         let answer = sent
             .meets(&policy, &Always::yes())
             .map(|admission| admission.owner.resume_key);

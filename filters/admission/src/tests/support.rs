@@ -1,6 +1,7 @@
 //! What the tables are written with: one policy, a request that it admits, tokens for it.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -11,8 +12,9 @@ use jsonwebtoken::{EncodingKey, crypto};
 use serde_json::{Value, json};
 
 use crate::{
-    Admission, Algorithm, KeyMaterial, NativeVerifier, Policy, PolicyConfig, Reason, Request,
-    UnixSeconds, Verdict, VerifyError, VerifySignature, admit,
+    Admission, Algorithm, Certificate, Decision, KeyMaterial, Memory, NativeVerifier, Policy,
+    PolicyConfig, Reason, Request, Trace, UnixSeconds, Verdict, VerifyError, VerifySignature, Wish,
+    admit, explain,
 };
 
 /// The time of every test that does not say another.
@@ -176,11 +178,9 @@ fn public_jwk(appendix: &str, members: &[&str], kid: &str) -> Value {
 pub(super) struct Sent {
     pub(super) method: Vec<u8>,
     pub(super) path: Vec<u8>,
-    pub(super) upgrade: Option<Vec<u8>>,
-    pub(super) authorization: Option<Vec<u8>>,
-    pub(super) protocols: Option<Vec<u8>>,
-    pub(super) resume_key: Option<Vec<u8>>,
-    pub(super) labels: Vec<(&'static str, Vec<u8>)>,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) client: Option<IpAddr>,
+    pub(super) certificate: Certificate<'static>,
 }
 
 impl Sent {
@@ -188,33 +188,26 @@ impl Sent {
         Self {
             method: b"GET".to_vec(),
             path: path.as_ref().to_vec(),
-            upgrade: Some(b"websocket".to_vec()),
-            authorization: None,
-            protocols: None,
-            resume_key: None,
-            labels: Vec::new(),
+            headers: Vec::new(),
+            client: None,
+            certificate: Certificate::default(),
         }
+        .header("upgrade", "websocket")
     }
 
-    pub(super) fn method(self, method: &str) -> Self {
+    pub(super) fn method(self, method: impl AsRef<[u8]>) -> Self {
         Self {
-            method: method.into(),
+            method: method.as_ref().to_vec(),
             ..self
         }
     }
 
-    pub(super) fn upgrade(self, upgrade: &str) -> Self {
-        Self {
-            upgrade: Some(upgrade.into()),
-            ..self
-        }
+    pub(super) fn upgrade(self, upgrade: impl AsRef<[u8]>) -> Self {
+        self.without("upgrade").header("upgrade", upgrade)
     }
 
     pub(super) fn authorization(self, value: impl AsRef<[u8]>) -> Self {
-        Self {
-            authorization: Some(value.as_ref().to_vec()),
-            ..self
-        }
+        self.header("authorization", value)
     }
 
     pub(super) fn bearer(self, token: impl AsRef<[u8]>) -> Self {
@@ -222,37 +215,82 @@ impl Sent {
     }
 
     pub(super) fn protocols(self, value: impl AsRef<[u8]>) -> Self {
-        Self {
-            protocols: Some(value.as_ref().to_vec()),
-            ..self
-        }
+        self.header("sec-websocket-protocol", value)
     }
 
     pub(super) fn resume_key(self, value: impl AsRef<[u8]>) -> Self {
+        self.header("berth-resume-key", value)
+    }
+
+    pub(super) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.into(), value.as_ref().to_vec()));
+        self
+    }
+
+    pub(super) fn without(mut self, header: &str) -> Self {
+        self.headers.retain(|(name, _)| name != header);
+        self
+    }
+
+    pub(super) fn from(self, client: &str) -> Self {
         Self {
-            resume_key: Some(value.as_ref().to_vec()),
+            client: Some(client.parse().unwrap()),
             ..self
         }
     }
 
-    pub(super) fn label(mut self, header: &'static str, value: impl AsRef<[u8]>) -> Self {
-        self.labels.push((header, value.as_ref().to_vec()));
-        self
+    pub(super) fn certificate(self, certificate: Certificate<'static>) -> Self {
+        Self {
+            certificate,
+            ..self
+        }
     }
 
     /// Hands the request as the proxy reads it to `f`.
     pub(super) fn read<R>(&self, f: impl FnOnce(&Request<'_>) -> R) -> R {
-        let labels = self.labels.iter();
-        let labels: Vec<_> = labels.map(|(name, value)| (*name, &**value)).collect();
         f(&Request {
             method: &self.method,
             path: &self.path,
-            upgrade: self.upgrade.as_deref(),
-            authorization: self.authorization.as_deref(),
-            sec_websocket_protocol: self.protocols.as_deref(),
-            resume_key: self.resume_key.as_deref(),
-            labels: &labels,
+            headers: &self.headers,
+            client: self.client,
+            certificate: self.certificate,
         })
+    }
+
+    /// What is answered to it, by who has seen nothing before.
+    pub(super) fn verdict(&self, policy: &Policy, verifier: &impl VerifySignature) -> Verdict {
+        self.verdict_at(NOW, policy, &mut Memory::new(policy, 0), verifier)
+    }
+
+    pub(super) fn verdict_at(
+        &self,
+        now: u64,
+        policy: &Policy,
+        memory: &mut Memory,
+        verifier: &impl VerifySignature,
+    ) -> Verdict {
+        self.read(|request| admit(policy, memory, request, UnixSeconds(now), verifier))
+    }
+
+    /// What is left of it once it has been edited as the verdict says.
+    pub(super) fn edited(&self, verdict: &Verdict) -> Self {
+        let mut left = self.clone();
+        for (name, value) in verdict.edits.iter() {
+            match (name, value) {
+                (":path", value) => left.path = value.unwrap().to_vec(),
+                (name, None) => left = left.without(name),
+                (name, Some(value)) => left = left.without(name).header(name, value),
+            }
+        }
+        left
+    }
+
+    /// The value of its header of this name, of which there is one at most.
+    pub(super) fn value(&self, header: &str) -> Option<&[u8]> {
+        let mut values = self.headers.iter().filter(|(name, _)| name == header);
+        let value = values.next().map(|(_, value)| value.as_slice());
+        assert!(values.next().is_none(), "{header} comes twice");
+        value
     }
 
     /// What comes of it if its token is good.
@@ -261,14 +299,25 @@ impl Sent {
         answer.unwrap_or_else(|reason| panic!("{self:?}: {reason}"))
     }
 
+    /// What it asks for, of who lets it in.
+    pub(super) fn wish(&self, policy: &Policy) -> Wish {
+        match self.verdict(policy, &Always::yes()).decision {
+            Decision::Admit(wish, _) => wish,
+            other => panic!("{self:?}: {other:?}"),
+        }
+    }
+
+    /// What comes of it if nobody knows more than we do.
     pub(super) fn meets(
         &self,
         policy: &Policy,
         verifier: &impl VerifySignature,
     ) -> Result<Admission, Reason> {
-        match self.read(|request| admit(policy, request, UnixSeconds(NOW), verifier)) {
-            Verdict::Admit(admission) => Ok(*admission),
-            Verdict::Refuse(reason) => Err(reason),
+        match self.verdict(policy, verifier).decision {
+            Decision::Admit(_, admission) => Ok(*admission),
+            Decision::Refuse(reason) => Err(reason),
+            Decision::Undecided(_, undecided) => Err(undecided.reason),
+            Decision::Preflight => panic!("{self:?} is a preflight"),
         }
     }
 }
@@ -278,6 +327,60 @@ pub(super) fn outcome<T>(answer: &Result<T, Reason>) -> &'static str {
     match answer {
         Ok(_) => "admitted",
         Err(reason) => reason.label(),
+    }
+}
+
+/// `admitted`, `preflight` or the reason; where somebody else is to be asked, `reason?`.
+pub(super) fn label(verdict: &Verdict) -> String {
+    match &verdict.decision {
+        Decision::Admit(..) => "admitted".to_owned(),
+        Decision::Refuse(reason) => reason.label().to_owned(),
+        Decision::Undecided(_, undecided) => format!("{}?", undecided.reason),
+        Decision::Preflight => "preflight".to_owned(),
+    }
+}
+
+/// The steps of a decision, by name, with their facts.
+#[derive(Debug, Default)]
+pub(super) struct Steps(pub(super) Vec<(&'static str, String)>);
+
+impl Trace for Steps {
+    fn step(&mut self, name: &'static str, facts: impl FnOnce() -> String) {
+        self.0.push((name, facts()));
+    }
+}
+
+impl Steps {
+    /// Those of a decision that is taken anew.
+    pub(super) fn of(sent: &Sent, policy: &Policy, verifier: &impl VerifySignature) -> Self {
+        Self::with(&mut Memory::new(policy, 0), sent, policy, verifier)
+    }
+
+    pub(super) fn with(
+        memory: &mut Memory,
+        sent: &Sent,
+        policy: &Policy,
+        verifier: &impl VerifySignature,
+    ) -> Self {
+        let mut steps = Self::default();
+        sent.read(|request| {
+            explain(
+                policy,
+                memory,
+                request,
+                UnixSeconds(NOW),
+                verifier,
+                &mut steps,
+            )
+        });
+        steps
+    }
+
+    /// The facts of a step.
+    pub(super) fn facts(&self, name: &str) -> Option<&str> {
+        let mut steps = self.0.iter();
+        let step = steps.find(|(step, _)| *step == name);
+        step.map(|(_, facts)| facts.as_str())
     }
 }
 
@@ -322,8 +425,8 @@ pub(super) fn good() -> String {
 }
 
 /// What is answered when signatures are computed.
-pub(super) fn answer(sent: &Sent) -> &'static str {
-    outcome(&sent.meets(&policy_with(json!({})), &NativeVerifier))
+pub(super) fn answer(sent: &Sent) -> String {
+    label(&sent.verdict(&policy_with(json!({})), &NativeVerifier))
 }
 
 /// Compares the answers to tokens in the authorization header: name, token, answer.
