@@ -69,6 +69,17 @@ async fn keys_change_while_sessions_go_on() {
     // They were let in, and nobody has said otherwise since.
     echoes(&mut first).await;
     echoes(&mut second).await;
+    // Envoy has taken three configurations of the filter, and nothing else anew.
+    let envoy = world.envoy(0).unwrap();
+    for (stat, expected) in [
+        (
+            "extension_config_discovery.http_filter.berth.admission.config_reload",
+            3,
+        ),
+        ("listener_manager.listener_modified", 0),
+    ] {
+        assert_eq!(envoy.stat(stat).await.unwrap(), Some(expected), "{stat}");
+    }
     let metrics = world.berth().metrics().await.unwrap();
     let changed =
         "berth_key_fetches_total{issuer=\"https://login.berth.example\",outcome=\"changed\"} 3";
