@@ -21,9 +21,9 @@ setup: _wasm_target _envoy _iproute2
 build:
     @cargo build --workspace --bins
 
-# Builds the Envoy filter into target/filter/berth_filter.wasm.
+# Builds the Envoy filter into target/filter/berth_filter.wasm. No path of the machine that builds it is in it.
 filter: _wasm_target
-    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter
+    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter --config "target.{{ wasm_target }}.rustflags = ['--remap-path-prefix=$PWD/=', '--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=']"
     @mkdir -p '{{ parent_directory(filter_module) }}'
     @cargo run --quiet --package berth-package-filter -- target/{{ wasm_target }}/filter/berth_filter.wasm {{ filter_module }}
 

@@ -228,7 +228,7 @@ fn wycheproof_agrees_but_for_what_is_known() {
         let data: Value = serde_json::from_str(&text).unwrap();
         let mut done = 0;
         for group in data["testGroups"].as_array().unwrap() {
-            let keys = group.get("public").unwrap_or(&group["private"]);
+            let keys = group.get("public").unwrap_or_else(|| &group["private"]);
             let one = [keys.clone()];
             let keys = keys["keys"].as_array().map_or(&one[..], Vec::as_slice);
             for test in group["tests"].as_array().unwrap() {
