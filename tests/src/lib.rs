@@ -45,7 +45,7 @@ pub use process::Memory;
 pub use programs::{berth, client, envoy, filter_module, haproxy};
 pub use scratch::Scratch;
 pub use scripted::ScriptedInstance;
-pub use settings::{AUDIENCE, Choice, Family, ISSUER, Pool, SecondDevice, WhenAway};
+pub use settings::{AUDIENCE, Choice, Family, ISSUER, MIN_REFETCH, Pool, SecondDevice, WhenAway};
 pub use token::Token;
 pub use wait::{Seen, wait_until};
 pub use world::{World, WorldBuilder, join_template};

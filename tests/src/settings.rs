@@ -36,6 +36,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) filter_module: &'a Path,
     pub(crate) when_away: WhenAway,
     pub(crate) jwks_file: &'a Path,
+    /// Where the issuer's keys are instead.
+    pub(crate) jwks_url: Option<&'a str>,
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
     pub(crate) handshake_timeout: Duration,
@@ -106,7 +108,9 @@ impl Settings<'_> {
             issuers: vec![Issuer {
                 issuer: ISSUER,
                 audiences: [AUDIENCE],
-                jwks_file: self.jwks_file,
+                jwks_file: self.jwks_url.is_none().then_some(self.jwks_file),
+                jwks_url: self.jwks_url,
+                min_refetch: self.jwks_url.is_some().then_some(MIN_REFETCH),
             }],
             pools_claim: "pools",
             tenant_claim: "tenant",
@@ -191,7 +195,13 @@ struct Label {
 struct Issuer<'a> {
     issuer: &'static str,
     audiences: [&'static str; 1],
-    jwks_file: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "some_milliseconds")]
+    min_refetch: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -215,6 +225,14 @@ struct Store<'a> {
     path: &'a Path,
 }
 
+/// Where there is one.
+fn some_milliseconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    milliseconds(&duration.unwrap_or_default(), serializer)
+}
+
 /// As the file writes durations.
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format!("{}ms", duration.as_millis()))
@@ -224,3 +242,5 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
 pub const ISSUER: &str = "https://login.berth.example";
 /// For whom they have to be.
 pub const AUDIENCE: &str = "berth";
+/// Long enough to see that there is no second fetch, and short enough to wait for it.
+pub const MIN_REFETCH: Duration = Duration::from_secs(2);

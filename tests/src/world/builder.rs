@@ -30,6 +30,7 @@ pub struct WorldBuilder {
     zone: Option<String>,
     bootstrap: Option<String>,
     more_keys: Vec<Value>,
+    jwks_url: Option<String>,
     envoy_workers: u16,
     envoy_log_level: String,
     control_plane_log: Option<String>,
@@ -52,6 +53,7 @@ impl Default for WorldBuilder {
             zone: None,
             bootstrap: None,
             more_keys: Vec::new(),
+            jwks_url: None,
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
             control_plane_log: None,
@@ -201,6 +203,14 @@ impl WorldBuilder {
         self
     }
 
+    /// The issuer's keys are at this URL rather than in a file. Unknown keys have them fetched
+    /// [`MIN_REFETCH`](crate::MIN_REFETCH) apart.
+    #[must_use]
+    pub fn jwks_url(mut self, url: &str) -> Self {
+        self.jwks_url = Some(url.to_owned());
+        self
+    }
+
     /// What the control plane logs, such as `debug`, instead of its default.
     #[must_use]
     pub fn control_plane_log(mut self, filter: &str) -> Self {
@@ -320,6 +330,7 @@ impl WorldBuilder {
             filter_module: &programs::filter_module()?,
             when_away: self.when_away,
             jwks_file: &jwks_file,
+            jwks_url: self.jwks_url.as_deref(),
             pools,
             tick: self.tick,
             handshake_timeout: self.handshake_timeout,

@@ -23,6 +23,7 @@ static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
             other.signing_key.serialize_pem(),
         ),
         ("/etc/berth/jwks.json", JWKS.to_owned()),
+        ("/etc/berth/berth.redb.keys.json", JWKS.to_owned()),
         ("/etc/berth/empty-jwks.json", r#"{"keys": []}"#.to_owned()),
         ("/etc/berth/weak-jwks.json", WEAK_JWKS.to_owned()),
         ("/etc/berth/secret-jwks.json", SECRET_JWKS.to_owned()),

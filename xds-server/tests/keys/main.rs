@@ -327,6 +327,11 @@ async fn a_file_is_read_again_when_it_changes() {
         error.is_some_and(|error| error.contains("cannot read"))
     };
     scene.until("gone", gone).await;
+    // However often it is looked at, it is one failure.
+    let mut looks = scene.keys.issuers();
+    for _ in 0..3 {
+        timeout(PATIENCE, looks.changed()).await.unwrap().unwrap();
+    }
     // The way of those who want nobody to see half a file.
     let other = folder.path().join("new.json");
     fs::write(&other, jwks(&["b"])).unwrap();

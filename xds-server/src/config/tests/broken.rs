@@ -520,6 +520,13 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "jwks_file: jwks.json",
+        "jwks_file: berth.redb.keys.json",
+        &[
+            "1:1: store.path: `/etc/berth/berth.redb.keys.json` is used by admission.issuers[0].jwks_file already: give the store a file of its own",
+        ],
+    ),
+    (
+        "jwks_file: jwks.json",
         "jwks_file: secret-jwks.json",
         &[
             "12:73: admission.issuers[0].jwks_file: /etc/berth/secret-jwks.json `keys[1]` is a private key: replace it, and give only the public half of the new one",
