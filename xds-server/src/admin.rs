@@ -1,6 +1,7 @@
 //! The admin API: what the CLI asks, health, and Prometheus' metrics. JSON over HTTP, on loopback.
 
 mod history;
+mod keys;
 
 use std::sync::Arc;
 
@@ -11,8 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::controller::{Controller, Gone, InstanceStatus, OrderError};
+use crate::keys::IssuerKeys;
 use crate::placement::{Pick, SessionView};
 use crate::store::History;
 
@@ -21,6 +25,22 @@ use crate::store::History;
 struct Api {
     controller: Controller,
     history: Arc<dyn History>,
+    keys: KeysView,
+}
+
+/// The keys that admission uses, and the clock that their times are of.
+#[derive(Clone, Debug)]
+pub struct KeysView {
+    /// By issuer.
+    pub issuers: watch::Receiver<Arc<[IssuerKeys]>>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl FromRef<Api> for KeysView {
+    fn from_ref(api: &Api) -> Self {
+        api.keys.clone()
+    }
 }
 
 impl FromRef<Api> for Controller {
@@ -36,7 +56,7 @@ impl FromRef<Api> for Arc<dyn History> {
 }
 
 /// The API's routes.
-pub fn router(controller: Controller, history: Arc<dyn History>) -> Router {
+pub fn router(controller: Controller, history: Arc<dyn History>, keys: KeysView) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
@@ -49,10 +69,12 @@ pub fn router(controller: Controller, history: Arc<dyn History>) -> Router {
         .route("/v1/sessions/{id}", get(one_session))
         .route("/v1/sessions/{id}/terminate", post(terminate))
         .route("/v1/history", get(history::query))
+        .route("/v1/keys", get(keys::list))
         .layer(middleware::from_fn(no_web_pages))
         .with_state(Api {
             controller,
             history,
+            keys,
         })
 }
 
@@ -251,7 +273,11 @@ mod tests {
         let (controller, _) = Controller::channel();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = router(controller, history);
+        let keys = KeysView {
+            issuers: watch::channel(Arc::default()).1,
+            clock: Clock::start(),
+        };
+        let router = router(controller, history, keys);
         tokio::spawn(async { axum::serve(listener, router).await });
         url
     }

@@ -99,6 +99,7 @@ pub(crate) enum Event {
     Acquire(RequestId, Acquire, Reply<Result<Placed, NotPlaced>>),
     Check(Acquire, Reply<Result<(), NotPlaced>>),
     Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
+    FilterConfiguration(String),
     Instances(Reply<Vec<InstanceStatus>>),
     Metrics(Reply<String>),
     Quarantine(InstanceName, bool, Reply<Result<(), OrderError>>),
@@ -201,6 +202,15 @@ impl Controller {
     ) -> Result<Result<(), OrderError>, Gone> {
         self.ask(|reply| Event::Quarantine(instance, quarantined, reply))
             .await
+    }
+
+    /// Tells all proxies' filters this from now on: JSON, as `filters/envoy` reads it. What is live goes on.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn configure_filters(&self, configuration: String) -> Result<(), Gone> {
+        let event = Event::FilterConfiguration(configuration);
+        self.events.send(event).await.map_err(|_| Gone)
     }
 
     /// Asks for a session's end; false if there is no such session.

@@ -1,6 +1,7 @@
 //! Session placement for NVIDIA CloudXR.
 
 pub mod admin;
+pub mod admission;
 mod causes;
 pub mod cli;
 pub mod clock;

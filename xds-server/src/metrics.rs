@@ -13,7 +13,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::controller::InstanceStatus;
-use crate::placement::{Counts, PoolName};
+use crate::keys::IssuerKeys;
+use crate::placement::{Counts, PoolName, Time};
 use crate::store::writer::Progress;
 use crate::xds::ResourceType;
 
@@ -32,6 +33,10 @@ pub struct Scrape<'a> {
     pub counts: &'a Counts,
     /// All instances.
     pub instances: Vec<InstanceStatus>,
+    /// The keys that admission uses.
+    pub keys: &'a [IssuerKeys],
+    /// The time, as they have it.
+    pub now: Time,
     /// Nothing is granted yet.
     pub learning: bool,
     /// Proxies with an open stream.
@@ -46,6 +51,17 @@ pub struct Scrape<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabel {
+    issuer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FetchLabels {
+    issuer: String,
     outcome: &'static str,
 }
 
@@ -159,6 +175,7 @@ impl Metrics {
             ],
         );
         gauges(&mut registry, scrape);
+        keys(&mut registry, scrape);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &registry);
@@ -274,6 +291,53 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
     }
 }
 
+fn keys(registry: &mut Registry, scrape: &Scrape<'_>) {
+    let fetches = Family::<FetchLabels, Counter>::default();
+    let ages = Family::<IssuerLabel, Gauge>::default();
+    let used = Family::<IssuerLabel, Gauge>::default();
+    let ignored = Family::<IssuerLabel, Gauge>::default();
+    for keys in scrape.keys {
+        let label = IssuerLabel {
+            issuer: keys.issuer.clone(),
+        };
+        for (outcome, count) in [
+            ("changed", keys.fetches.changed),
+            ("failed", keys.fetches.failed),
+            ("unchanged", keys.fetches.unchanged),
+        ] {
+            let issuer = keys.issuer.clone();
+            let labels = FetchLabels { issuer, outcome };
+            fetches.get_or_create(&labels).inc_by(count);
+        }
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let held = keys.held.as_ref();
+        let in_use = held.map_or(0, |held| held.set.len());
+        used.get_or_create(&label).set(count(in_use));
+        ignored.get_or_create(&label).set(count(keys.ignored.len()));
+        if let Some(held) = held {
+            let age = scrape.now.since(held.fetched_at).as_secs();
+            let age = i64::try_from(age).unwrap_or(i64::MAX);
+            ages.get_or_create(&label).set(age);
+        }
+    }
+    registry.register(
+        "key_fetches",
+        "Fetches of an issuer's keys, by what they led to",
+        fetches,
+    );
+    registry.register(
+        "keys_age_seconds",
+        "Since an issuer's keys were last fetched",
+        ages,
+    );
+    registry.register("keys", "Keys of an issuer that are used", used);
+    registry.register(
+        "keys_ignored",
+        "Keys of an issuer that cannot be used",
+        ignored,
+    );
+}
+
 const fn truth(is: bool) -> &'static str {
     if is { "true" } else { "false" }
 }
@@ -284,6 +348,7 @@ mod tests {
 
     use super::*;
     use crate::fleet::Health;
+    use crate::keys::{Fetches, Held, KeySet, Place};
     use crate::placement::{EndCause, Ignored, InstanceView};
 
     #[test]
@@ -310,7 +375,21 @@ mod tests {
             health: Health::Up,
             family: Family::Web,
         };
+        let issuer = IssuerKeys {
+            issuer: "https://a.example".to_owned(),
+            place: Place::File("keys.json".into()),
+            held: Some(Held {
+                set: KeySet::default(),
+                fetched_at: Time::default(),
+            }),
+            ignored: Vec::new(),
+            next: None,
+            error: None,
+            fetches: Fetches::default(),
+        };
         let text = metrics.render(&Scrape {
+            keys: &[issuer],
+            now: Time(Duration::from_secs(7)),
             counts: &counts,
             instances: vec![instance],
             learning: false,
@@ -327,7 +406,11 @@ mod tests {
                 _ => name.to_owned(),
             })
             .collect();
-        assert_eq!(names.len(), 19, "{text}");
+        assert!(
+            text.contains("berth_keys_age_seconds{issuer=\"https://a.example\"} 7\n"),
+            "{text}"
+        );
+        assert_eq!(names.len(), 23, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

@@ -5,6 +5,7 @@ mod memory;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_admission::PolicyConfig;
@@ -18,10 +19,12 @@ use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tracing::{error, info};
 
-use crate::admin;
+use crate::admin::{self, KeysView};
+use crate::admission::Admitter;
 use crate::clock::Clock;
-use crate::config::{Config, WhenControlPlaneAway};
-use crate::controller::{self, Durability, Ended, Parts};
+use crate::config::{Config, StorePlace, WhenControlPlaneAway};
+use crate::controller::{self, Controller, Durability, Ended, Parts};
+use crate::keys::{self, Current, Keys, Setup, StartError};
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
@@ -63,6 +66,9 @@ pub enum ServeError {
     /// The filter's configuration cannot be written as JSON.
     #[error("the filter's configuration: {0}")]
     FilterConfiguration(#[from] serde_json::Error),
+    /// There is no way to get the issuers' keys.
+    #[error(transparent)]
+    Keys(#[from] StartError),
     /// What an earlier process left cannot be used.
     #[error("{0} (`store.path`)")]
     Store(#[from] LoadError),
@@ -82,7 +88,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let xds_listener = bind("xds", config.xds).await?;
     let admin_listener = bind("admin", config.admin).await?;
     let clock = Clock::start();
-    let gateway = gateway(&config)?;
+    let keys = keys(&config, clock).await?;
+    let mut admission = keys.watch();
+    let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
+    let gateway = gateway(&config, configuration);
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new();
@@ -115,30 +124,39 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         fleet,
         families: families.collect(),
         gateway,
+        keys: keys.issuers(),
         nodes,
         placement,
         probes: results,
         xds,
     })?;
+    let admitter = Admitter::new(keys.clone(), clock, hash_seed());
     let grpc = Server::builder()
         .max_concurrent_streams(streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
         .add_service(
-            SessionsServer::new(SessionService::new(controller.clone()))
+            SessionsServer::new(SessionService::new(controller.clone(), admitter))
                 .max_decoding_message_size(MAX_MESSAGE),
         );
     // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.
     let xds_listener = TcpIncoming::from(xds_listener).with_nodelay(Some(true));
-    let admin = admin::router(controller, history);
+    let known_keys = KeysView {
+        issuers: keys.issuers(),
+        clock,
+    };
+    let admin = admin::router(controller.clone(), history, known_keys);
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
         (grpc, xds_listener),
         (admin, admin_listener),
         tokio::spawn(task),
-    )
-    .await;
+    );
+    let served = tokio::select! {
+        served = served => served,
+        Err(error) = tell_filters(&config, admission, controller) => Err(error.into()),
+    };
     drop(probes);
     if let Ok(Err(error)) = tokio::task::spawn_blocking(|| writer.stop()).await {
         error!(%error, "what the store has not got is lost");
@@ -223,7 +241,39 @@ fn hash_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn gateway(config: &Config) -> Result<Gateway, ServeError> {
+/// The issuers' keys. Those that nobody has told us yet are waited for, a while: sessions that are live do without.
+async fn keys(config: &Config, clock: Clock) -> Result<Keys, ServeError> {
+    let (keys, task) = keys::start(Setup {
+        clock,
+        policy: config.admission_policy(),
+        sources: config.key_sources.clone(),
+        store: match &config.store.place {
+            StorePlace::File(path) => Some(path.clone()),
+            StorePlace::Memory => None,
+        },
+    })?;
+    tokio::spawn(task);
+    keys.settled(KEYS_WAIT).await;
+    Ok(keys)
+}
+
+/// Tells the proxies' filters of other keys, as long as there are any.
+async fn tell_filters(
+    config: &Config,
+    mut admission: watch::Receiver<Current>,
+    controller: Controller,
+) -> Result<(), serde_json::Error> {
+    while admission.changed().await.is_ok() {
+        let policy = Arc::clone(&admission.borrow_and_update().config);
+        let configuration = filter_configuration(config, &policy)?;
+        if controller.configure_filters(configuration).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn gateway(config: &Config, configuration_json: String) -> Gateway {
     let listeners = config.listeners.iter().map(|listener| ListenerSpec {
         name: listener.name.clone(),
         address: listener.address,
@@ -234,7 +284,7 @@ fn gateway(config: &Config) -> Result<Gateway, ServeError> {
         connect_timeout: config.timing.handshake_timeout,
         clusters: Vec::new(),
     });
-    Ok(Gateway {
+    Gateway {
         listeners: listeners.collect(),
         certificate: Certificate {
             chain_pem: config.tls.certificate_chain_pem.clone(),
@@ -244,17 +294,20 @@ fn gateway(config: &Config) -> Result<Gateway, ServeError> {
         filter: FilterSpec {
             module_path: config.filter.module.clone(),
             vm_id: "berth".to_owned(),
-            configuration_json: filter_configuration(config)?,
+            configuration_json,
         },
         handshake_timeout: config.timing.handshake_timeout,
         pools: pools.collect(),
-    })
+    }
 }
 
-fn filter_configuration(config: &Config) -> Result<String, serde_json::Error> {
+fn filter_configuration(
+    config: &Config,
+    policy: &PolicyConfig,
+) -> Result<String, serde_json::Error> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     serde_json::to_string(&FilterConfiguration {
-        admission: config.admission_policy(),
+        admission: policy.for_filters(),
         control_plane: ControlPlane {
             cluster: "berth",
             when_away: match config.filter.when_control_plane_away {
@@ -309,6 +362,9 @@ const AGENT_WITHIN: Duration = Duration::from_secs(10);
 /// A proxy that is gone without a word is noticed after the two together.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A start waits no longer for keys that are not known.
+const KEYS_WAIT: Duration = Duration::from_secs(5);
 
 /// What is in flight when the process is told to stop has this long.
 const GRACE: Duration = Duration::from_secs(1);

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_admission::Reason;
+use berth_admission::{Admission, Reason, UnixSeconds};
 use berth_proto::session::v1 as proto;
 use proto::acquire_response::Outcome;
 use proto::sessions_server::Sessions;
 use tonic::{Request, Response, Status};
 
+use crate::admission::{Admitter, Unverified};
 use crate::controller::{Controller, Gone, NotPlaced, Placed};
 use crate::placement::{
     Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
@@ -20,12 +21,69 @@ use crate::placement::{
 #[derive(Clone, Debug)]
 pub struct SessionService {
     controller: Controller,
+    admitter: Admitter,
 }
 
 impl SessionService {
-    /// A service that puts everything to the controller.
-    pub fn new(controller: Controller) -> Self {
-        Self { controller }
+    /// A service that puts everything to the controller, once it is known who asks.
+    pub const fn new(controller: Controller, admitter: Admitter) -> Self {
+        Self {
+            controller,
+            admitter,
+        }
+    }
+
+    /// The request with what the filter could not find out, and that to be told with the answer.
+    async fn admitted(
+        &self,
+        mut request: proto::AcquireRequest,
+    ) -> Result<(proto::AcquireRequest, Option<proto::Admitted>), Reason> {
+        let Some(unverified) = request.unverified.take() else {
+            return Ok((request, None));
+        };
+        let headers = unverified.headers.into_iter();
+        let admission = self.admitter.admit(Unverified {
+            path: unverified.path,
+            headers: headers.map(|header| (header.name, header.value)).collect(),
+            client: request.client_address.parse().ok(),
+        });
+        let admitted = found(admission.await?);
+        let request = proto::AcquireRequest {
+            pool: admitted.pool.clone(),
+            owner: admitted.owner.clone(),
+            priority: admitted.priority,
+            labels: admitted.labels.clone(),
+            token_id: admitted.token_id.clone(),
+            ..request
+        };
+        Ok((request, Some(admitted)))
+    }
+}
+
+impl SessionService {
+    async fn place(
+        &self,
+        request: proto::AcquireRequest,
+        admitted: Option<proto::Admitted>,
+    ) -> Result<Outcome, Status> {
+        let check_only = request.check_only;
+        let acquire = acquire(request)?;
+        let outcome = if check_only {
+            let available = self.controller.check(acquire).await?;
+            available.map(|()| Outcome::Available(proto::Available { admitted }))
+        } else {
+            let placed = self.controller.acquire(acquire).await?;
+            placed.map(|placed| {
+                Outcome::Grant(proto::Grant {
+                    admitted,
+                    ..grant(placed)
+                })
+            })
+        };
+        Ok(outcome.unwrap_or_else(|not_placed| {
+            let (reason, retry_after) = reason(not_placed);
+            refusal(reason, retry_after)
+        }))
     }
 }
 
@@ -35,17 +93,10 @@ impl Sessions for SessionService {
         &self,
         request: Request<proto::AcquireRequest>,
     ) -> Result<Response<proto::AcquireResponse>, Status> {
-        let request = request.into_inner();
-        let check_only = request.check_only;
-        let acquire = acquire(request)?;
-        let outcome = if check_only {
-            let available = self.controller.check(acquire).await?;
-            available.map(|()| Outcome::Available(proto::Available::default()))
-        } else {
-            let placed = self.controller.acquire(acquire).await?;
-            placed.map(|placed| Outcome::Grant(grant(placed)))
+        let outcome = match self.admitted(request.into_inner()).await {
+            Ok((request, admitted)) => self.place(request, admitted).await?,
+            Err(reason) => refusal(reason, None),
         };
-        let outcome = outcome.unwrap_or_else(|refusal| Outcome::Refusal(refused(refusal)));
         Ok(Response::new(proto::AcquireResponse {
             outcome: Some(outcome),
             ..proto::AcquireResponse::default()
@@ -108,11 +159,38 @@ fn seconds(retry_after: Duration) -> Option<u32> {
     u32::try_from(seconds).ok()
 }
 
-fn refused(refusal: NotPlaced) -> proto::Refusal {
-    let (reason, retry_after) = reason(refusal);
-    proto::Refusal {
+fn refusal(reason: Reason, retry_after: Option<u32>) -> Outcome {
+    Outcome::Refusal(proto::Refusal {
         reason: reason.label().to_owned(),
         retry_after_seconds: retry_after.unwrap_or(0),
+    })
+}
+
+fn found(admission: Admission) -> proto::Admitted {
+    let owner = admission.owner;
+    let headers = |texts: Vec<(String, String)>| {
+        let headers = texts.into_iter().map(|(name, text)| proto::Header {
+            name,
+            value: text.into_bytes(),
+        });
+        headers.collect()
+    };
+    let moment = |moment: Option<UnixSeconds>| moment.map_or(0, |UnixSeconds(seconds)| seconds);
+    proto::Admitted {
+        pool: admission.pool,
+        owner: Some(proto::Owner {
+            issuer: owner.issuer,
+            subject: owner.subject,
+            tenant: owner.tenant,
+            resume_key: owner.resume_key,
+        }),
+        priority: admission.priority.into(),
+        labels: admission.labels.into_iter().collect(),
+        token_id: admission.token_id,
+        expires_at: moment(admission.expires_at),
+        closes_at: moment(admission.closes_at),
+        tags: headers(admission.tags),
+        headers: headers(admission.headers),
     }
 }
 

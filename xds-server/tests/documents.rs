@@ -71,7 +71,9 @@ fn the_configuration_in_the_readme_is_accepted_as_it_stands() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(path("cert.pem"), certified.cert.pem()).unwrap();
+    for name in ["ca.pem", "cert.pem"] {
+        fs::write(path(name), certified.cert.pem()).unwrap();
+    }
     fs::write(path("key.pem"), certified.signing_key.serialize_pem()).unwrap();
     let key = ["token", "--new-key", "ES256", "--key-out", "signing.pem"];
     let key = [&key[..], &["--jwks-out", "jwks.json"]].concat();

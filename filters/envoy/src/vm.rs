@@ -141,6 +141,7 @@ impl Vm {
         let stream = Stream {
             opening,
             opened_at: now,
+            asked_at: now,
             call: None,
             phase: Phase::Pending,
         };
@@ -153,10 +154,11 @@ impl Vm {
 
     /// The stream's Acquire, if it is to be sent; it is under a new number each time.
     pub(crate) fn acquire(&mut self, context: ContextId, now: Uptime) -> Option<Acquire<'_>> {
-        let stream = self.streams.get(&context)?;
+        let stream = self.streams.get_mut(&context)?;
         if !stream.is_waiting() {
             return None;
         }
+        stream.asked_at = now;
         self.sequence += 1;
         Some(Acquire {
             vm: &self.identity,
@@ -345,7 +347,8 @@ impl Vm {
         for (context, stream) in &self.streams {
             if let Some(why) = stream.over(now) {
                 over.push((*context, why));
-            } else if stream.is_waiting() {
+            } else if stream.is_waiting() && now.uptime >= stream.asked_at + cadence.until_acquire()
+            {
                 acquires.push(*context);
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use berth_client::Family;
 use berth_runtime_emulator::EmulatorConfig;
+use serde_json::Value;
 
 use super::{PlacedEmulator, World, start_emulator};
 use crate::settings::{PlacedInstance, PlacedPool, Settings};
@@ -28,6 +29,7 @@ pub struct WorldBuilder {
     joined_envoys: u16,
     zone: Option<String>,
     bootstrap: Option<String>,
+    more_keys: Vec<Value>,
     envoy_workers: u16,
     envoy_log_level: String,
     control_plane_log: Option<String>,
@@ -49,6 +51,7 @@ impl Default for WorldBuilder {
             joined_envoys: 0,
             zone: None,
             bootstrap: None,
+            more_keys: Vec::new(),
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
             control_plane_log: None,
@@ -191,6 +194,13 @@ impl WorldBuilder {
         self
     }
 
+    /// Has the issuer these keys (JWK) as well as the usual ones.
+    #[must_use]
+    pub fn more_keys(mut self, keys: impl IntoIterator<Item = Value>) -> Self {
+        self.more_keys.extend(keys);
+        self
+    }
+
     /// What the control plane logs, such as `debug`, instead of its default.
     #[must_use]
     pub fn control_plane_log(mut self, filter: &str) -> Self {
@@ -294,7 +304,11 @@ impl WorldBuilder {
         folder: &Path,
     ) -> Result<ControlPlane, Error> {
         let jwks_file = folder.join("jwks.json");
-        write(&jwks_file, &keys.jwks()?.to_string())?;
+        let mut jwks = keys.jwks()?;
+        if let Some(keys) = jwks.get_mut("keys").and_then(Value::as_array_mut) {
+            keys.extend_from_slice(&self.more_keys);
+        }
+        write(&jwks_file, &jwks.to_string())?;
         let settings = Settings {
             xds_port: sockets.xds_port,
             admin_port: sockets.admin_port,

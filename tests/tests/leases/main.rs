@@ -1,6 +1,7 @@
 //! What becomes of sessions and their leases when something ends, breaks, stops or comes back.
 #![cfg(test)]
 
+mod age;
 mod away;
 mod choice;
 mod cleanup;

@@ -15,6 +15,7 @@ use self::{
     config::{BootstrapCommand, CheckCommand, ServeCommand},
     history::HistoryCommand,
     instances::InstancesCommand,
+    keys::KeysCommand,
     sessions::SessionsCommand,
     token::{TokenCommand, TokenError},
 };
@@ -23,6 +24,7 @@ mod admin;
 mod config;
 mod history;
 mod instances;
+mod keys;
 mod sessions;
 mod table;
 mod token;
@@ -51,6 +53,8 @@ enum Command {
     Sessions(SessionsCommand),
     /// List sessions that are over
     History(HistoryCommand),
+    /// List the issuers' keys, and when they were fetched
+    Keys(KeysCommand),
 }
 
 /// Why a command did not do what it was told to.
@@ -107,6 +111,7 @@ async fn execute(command: Command) -> Result<(), CliError> {
         Command::Instances(command) => command.execute().await?,
         Command::Sessions(command) => command.execute().await?,
         Command::History(command) => command.execute().await?,
+        Command::Keys(command) => command.execute().await?,
     };
     match io::stdout().write_all(answer.as_bytes()) {
         // The reader has seen enough: `berth sessions | head`.

@@ -16,6 +16,7 @@ static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
     let (ours, other) = (pair(), pair());
     BTreeMap::from([
         ("/etc/berth/cert.pem", ours.cert.pem()),
+        ("/etc/berth/ca.pem", other.cert.pem()),
         ("/etc/berth/key.pem", ours.signing_key.serialize_pem()),
         (
             "/etc/berth/other-key.pem",
@@ -272,7 +273,7 @@ fn keys_that_are_ignored_are_named() {
     let mixed = GOOD.replace("jwks_file: jwks.json", "jwks_file: mixed-jwks.json");
     let ignored = parse(&mixed).unwrap().ignored_keys();
     let ignored: Vec<_> = ignored.iter().map(ToString::to_string).collect();
-    assert_eq!(ignored, ["issuers[0].jwks.keys[1].kty: must be RSA or EC"]);
+    assert_eq!(ignored, ["issuers[0].jwks.keys[1].crv: must be Ed25519"]);
 }
 
 #[test]
@@ -387,15 +388,18 @@ const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
-/// The same key and one that somebody was going to sign with.
+/// The same key and one that somebody was going to sign with (RFC 7515, appendix A.3.1, with its private half).
 const SECRET_JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}, {"kty": "oct", "k": "c2VjcmV0"}]}"#;
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}, {"kty": "EC", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}]}"#;
 
 /// The same key and one of a type that is not checked.
 const MIXED_JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}, {"kty": "OKP", "crv": "Ed25519",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}, {"kty": "OKP", "crv": "X25519",
     "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 /// An RSA modulus of three bytes.

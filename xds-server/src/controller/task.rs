@@ -18,6 +18,7 @@ use super::{
 };
 use crate::clock::{AttendedClock, Clock};
 use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
+use crate::keys::IssuerKeys;
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{InstanceName, Placement, PoolName, RequestId, Time};
 use crate::probes::ProbeResult;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub fleet: Fleet,
     /// Which clients each pool serves.
     pub families: HashMap<PoolName, Family>,
+    /// The keys that admission uses, for the metrics.
+    pub keys: watch::Receiver<Arc<[IssuerKeys]>>,
     /// What proxies are told, apart from the instances: its pools have no clusters.
     pub gateway: Gateway,
     /// What proxies say of what they were told.
@@ -104,7 +107,7 @@ struct Task {
     reach: Reach,
     /// Who waits for an answer, and since when.
     replies: HashMap<RequestId, (Time, Reply<Result<Placed, NotPlaced>>)>,
-    /// The fleet has changed since proxies were told of it.
+    /// The fleet or the filters' configuration has changed since proxies were told of it.
     unpublished: bool,
 }
 
@@ -173,6 +176,7 @@ impl Task {
                 let outcome = self.parts.fleet.drain(&instance, draining);
                 self.order(reply, outcome);
             }
+            Event::FilterConfiguration(configuration) => self.configure_filters(configuration),
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
             Event::Metrics(reply) => answer_to(reply, self.metrics(now)),
             Event::Quarantine(instance, quarantined, reply) => {
@@ -254,10 +258,21 @@ impl Task {
         waiting
     }
 
+    /// Proxies take it without a new listener, so no session ends by it.
+    fn configure_filters(&mut self, configuration: String) {
+        let current = &mut self.parts.gateway.filter.configuration_json;
+        if *current != configuration {
+            *current = configuration;
+            self.unpublished = true;
+        }
+    }
+
     fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
             counts: self.parts.placement.counts(),
             instances: self.instances(now),
+            keys: &self.parts.keys.borrow(),
+            now: self.parts.clock.now(),
             learning: self.parts.placement.is_learning(),
             nodes: self.reach.connected(),
             store_failing: self.outbox.is_failing(),

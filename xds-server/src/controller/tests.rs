@@ -187,6 +187,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
                 clusters: Vec::new(),
             }],
         },
+        keys: watch::channel(Arc::default()).1,
         nodes,
         placement,
         probes: results,

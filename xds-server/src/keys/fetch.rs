@@ -254,11 +254,7 @@ fn client(place: &WebPlace) -> Result<Client, reqwest::Error> {
             Err(problem) => attempt.error(RedirectRefused(problem)),
         }
     });
-    let mut client = http::client()
-        .connect_timeout(TIMEOUT)
-        .timeout(TIMEOUT)
-        .redirect(redirects)
-        .referer(false);
+    let mut client = http::client().redirect(redirects).referer(false);
     if let Some(pem) = &place.ca_pem {
         client = client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes())?);
     }

@@ -148,7 +148,7 @@ fn backoff(failures: u32) -> Duration {
 
 fn shortened(span: Duration, jitter: u8) -> Duration {
     // 4 × 255.
-    span.saturating_sub(span / 1020 * u32::from(jitter))
+    span.saturating_sub(span.saturating_mul(u32::from(jitter)) / 1020)
 }
 
 const LEAST_BACKOFF: Duration = Duration::from_secs(1);

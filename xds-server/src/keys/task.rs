@@ -8,7 +8,7 @@ use berth_admission::{Policy, PolicyConfig, PolicyError};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -174,10 +174,10 @@ impl Task {
         let outcome = issuer.fetched(now, result);
         let waiting = std::mem::take(&mut issuer.waiting);
         let keep = issuer.has_to_be_kept(outcome);
-        self.report.send_replace(reports(&self.issuers));
         if outcome == Outcome::Changed {
             self.change();
         }
+        self.report.send_replace(reports(&self.issuers));
         if keep {
             self.keep();
         }
@@ -234,28 +234,26 @@ impl Issuer {
     }
 
     /// Begins with what the configuration has read, or else with what was fetched before.
-    fn restore(&mut self, configured: Option<&serde_json::Value>, known: &[Entry], now: Time) {
-        let place = self.shown.place.to_string();
+    fn restore(&mut self, configured: Option<&Value>, known: &[Entry], now: Time) {
         let (jwks, audience, fetched_at) = match &self.shown.place {
             Place::File(_) => (configured, Audience::Operator, now),
-            Place::Web(_) => {
-                let entry = known
+            Place::Web(place) => {
+                let url = place.url.to_string();
+                let known = known
                     .iter()
-                    .find(|entry| entry.issuer == self.shown.issuer && entry.url == place);
-                let fetched_at = entry.map_or(0, |entry| entry.fetched_at);
-                let fetched_at = Time(Duration::from_secs(fetched_at)).min(now);
-                self.kept_at = entry.map(|_| fetched_at);
-                (entry.map(|entry| &entry.jwks), Audience::Public, fetched_at)
+                    .find(|entry| entry.issuer == self.shown.issuer && entry.url == url);
+                let Some(entry) = known else { return };
+                let fetched_at = Time(Duration::from_secs(entry.fetched_at)).min(now);
+                self.kept_at = Some(fetched_at);
+                info!(
+                    issuer = self.shown.issuer,
+                    url, "going on with the keys from before"
+                );
+                (Some(&entry.jwks), Audience::Public, fetched_at)
             }
         };
         let reading = jwks.and_then(|jwks| KeySet::read(jwks, audience).ok());
         if let Some(Reading { set, ignored }) = reading {
-            info!(
-                issuer = self.shown.issuer,
-                place,
-                keys = set.len(),
-                "keys from before"
-            );
             self.source.restore(set, fetched_at);
             self.shown.held = self.source.held().cloned();
             self.shown.ignored = ignored;

@@ -84,6 +84,14 @@ async fn instances_and_sessions_are_listed() {
 }
 
 #[tokio::test]
+async fn keys_are_listed_by_issuer() {
+    let api = AdminApi::start(StatusCode::OK, KEYS).await;
+    let run = api.berth(&["keys"]).await;
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), KEYS_TABLE));
+    assert_eq!(api.asked(), ["GET /v1/keys"]);
+}
+
+#[tokio::test]
 async fn orders_reach_the_admin_api() {
     for (arguments, asked, stdout) in [
         (
@@ -298,6 +306,19 @@ const SESSIONS_TABLE: &str = "\
 SESSION  POOL    INSTANCE  STATE    FOR  SUBJECT  TENANT  CLIENT       NODE    VM
 s-1      native  gpu-3     active   1m   alice    acme    2001:db8::1  edge-1  v-2
 s-2      web     -         waiting  0s   bob      -       203.0.113.9  edge-1  v-1
+";
+
+const KEYS: &str = r#"[
+    {"issuer": "https://a.example", "kind": "discovery", "place": "https://a.example/.well-known/openid-configuration",
+     "keys": [{"id": "k-1", "kind": "RS256"}, {"id": null, "kind": "P-256"}], "ignored": ["`keys[2]`: …"],
+     "age_seconds": 90, "next_in_seconds": 510, "error": null},
+    {"issuer": "robots", "kind": "url", "place": "https://b.example/keys", "keys": [], "ignored": [],
+     "age_seconds": null, "next_in_seconds": null, "error": "GET https://b.example/keys was answered 500"}
+]"#;
+const KEYS_TABLE: &str = "\
+ISSUER             PLACE                                               KEYS                  UNUSED  AGE     NEXT IN  PROBLEM
+https://a.example  https://a.example/.well-known/openid-configuration  k-1 (RS256), (P-256)  1       1m 30s  8m 30s   -
+robots             https://b.example/keys                              -                     0       -       now      GET https://b.example/keys was answered 500
 ";
 
 const ONE_SESSION: &str = r#"{"id": "s-1", "pool": "web", "instance": "gpu-1", "subject": "alice",

@@ -123,6 +123,7 @@ fn an_admitted_request_waits_for_its_placement() {
     };
     assert_eq!(acquire, expected);
     let tags = [
+        ("berth.issuer", "https://idp.example"),
         ("berth.session", session.as_str()),
         ("berth.subject", "alice"),
         ("berth.pool", "web"),

@@ -11,6 +11,8 @@ use crate::session::{Cause, Closed, Lease, Now, Opening, Purpose, Refusal, Token
 pub(super) struct Stream {
     pub(super) opening: Opening,
     pub(super) opened_at: Uptime,
+    /// When its Acquire was sent last, or was to be sent.
+    pub(super) asked_at: Uptime,
     /// Its Acquire that is under way; still so if we answer the request in the meantime.
     pub(super) call: Option<Token>,
     pub(super) phase: Phase,

@@ -175,6 +175,58 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &["12:61: admission.issuers[0].audiences[1]: must not be empty"],
     ),
     (
+        "jwks_file: jwks.json, ",
+        "",
+        &[
+            "12:5: admission.issuers[0]: nothing says where its keys are: write `jwks_file`, `jwks_url` or, if it is an OpenID Provider, `discovery: true`",
+        ],
+    ),
+    (
+        "jwks_file: jwks.json",
+        "jwks_file: jwks.json, discovery: true",
+        &[
+            "12:95: admission.issuers[0].discovery: its keys come from `jwks_file` already: keep one of the two",
+        ],
+    ),
+    (
+        "jwks_file: jwks.json",
+        "jwks_file: jwks.json, refresh: 5m, min_refetch: 1m, ca_file: ca.pem, allow_plaintext: true",
+        &[
+            "12:93: admission.issuers[0].refresh: is for keys that are fetched, and these are in a file: leave it out",
+            "12:110: admission.issuers[0].min_refetch: is for keys that are fetched, and these are in a file: leave it out",
+            "12:123: admission.issuers[0].ca_file: is for keys that are fetched, and these are in a file: leave it out",
+            "12:148: admission.issuers[0].allow_plaintext: is for keys that are fetched, and these are in a file: leave it out",
+        ],
+    ),
+    (
+        "jwks_file: jwks.json",
+        "jwks_url: http://login.example.com/keys, refresh: 9s, min_refetch: 0s, ca_file: jwks.json",
+        &[
+            "12:72: admission.issuers[0].jwks_url: `http://login.example.com/keys` is not encrypted, and whoever is in between could give us keys of their own: use https, or set `allow_plaintext: true` beside it if every host on the way is trusted",
+            "12:112: admission.issuers[0].refresh: 9s is out of range: choose from 10s to 1day",
+            "12:129: admission.issuers[0].min_refetch: 0s is out of range: choose from 1s to 1day",
+            "12:142: admission.issuers[0].ca_file: /etc/berth/jwks.json has no certificate that can be read: it must hold those of the authorities to trust, in PEM",
+        ],
+    ),
+    (
+        "issuer: https://login.example.com, audiences: [berth], jwks_file: jwks.json",
+        "issuer: login.example.com, audiences: [berth], discovery: true",
+        &[
+            "12:15: admission.issuers[0].issuer: `login.example.com` is not a URL: write one as https://login.example.com/keys",
+        ],
+    ),
+    (
+        "jwks_file: jwks.json",
+        "discovery: true, refresh: 10s, ca_file: ca.pem",
+        &[],
+    ),
+    (
+        "jwks_file: jwks.json",
+        "jwks_url: http://login.example.com/keys, allow_plaintext: true",
+        &[],
+    ),
+    ("jwks_file: jwks.json", "jwks_url: 'http://[::1]/keys'", &[]),
+    (
         "jwks_file: jwks.json",
         "jwks_file: /nowhere",
         &[
@@ -192,22 +244,22 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "jwks_file: jwks.json",
         "jwks_file: empty-jwks.json",
         &[
-            "12:73: admission.issuers[0].jwks_file: /etc/berth/empty-jwks.json: `jwks.keys`: must not be empty",
+            "12:73: admission.issuers[0].jwks_file: /etc/berth/empty-jwks.json has no key that can be used",
         ],
     ),
     (
         "jwks_file: jwks.json",
         "jwks_file: weak-jwks.json",
         &[
-            "12:73: admission.issuers[0].jwks_file: /etc/berth/weak-jwks.json: `jwks.keys[0].n`: must be an odd number of 2048 to 8192 bits, and has 17 bits",
+            "12:73: admission.issuers[0].jwks_file: /etc/berth/weak-jwks.json has no key that can be used: `keys[0]`: `n` must be an odd number of 2048 to 8192 bits, and has 17 bits",
         ],
     ),
     (
         "clock_skew: 30s }",
         "clock_skew: 30s }\n  - { issuer: https://login.example.com, jwks_file: empty-jwks.json }",
         &[
-            "13:15: admission.issuers[1].issuer: `https://login.example.com` is used by admission.issuers[0].issuer already: give an issuer one entry, with all its keys in one file",
-            "13:53: admission.issuers[1].jwks_file: /etc/berth/empty-jwks.json: `jwks.keys`: must not be empty",
+            "13:15: admission.issuers[1].issuer: `https://login.example.com` is used by admission.issuers[0].issuer already: give an issuer one entry, with all its keys in one set",
+            "13:53: admission.issuers[1].jwks_file: /etc/berth/empty-jwks.json has no key that can be used",
         ],
     ),
     (
@@ -470,7 +522,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "jwks_file: jwks.json",
         "jwks_file: secret-jwks.json",
         &[
-            "12:73: admission.issuers[0].jwks_file: /etc/berth/secret-jwks.json: `keys[1]` holds a secret, and every Envoy would be sent it: replace that key, and give only the public half of the new one",
+            "12:73: admission.issuers[0].jwks_file: /etc/berth/secret-jwks.json `keys[1]` is a private key: replace it, and give only the public half of the new one",
         ],
     ),
     (

@@ -104,7 +104,7 @@ impl Task {
         if !std::mem::take(&mut self.unpublished) {
             return;
         }
-        // Only instances have changed since it was found consistent.
+        // Neither instances nor the filters' configuration can make it inconsistent.
         if let Err(error) = self.publish() {
             warn!(%error, "proxies keep what they have");
         }

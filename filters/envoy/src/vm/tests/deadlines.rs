@@ -165,8 +165,8 @@ fn an_age_goes_by_the_clock_that_nobody_sets() {
 
 #[test]
 fn a_slow_sync_does_not_make_the_clock_slow() {
-    // The root ticks four times a period of 3,200 ms.
-    let cadence = Cadence::new(Duration::from_millis(3_200));
+    // The root ticks four times a period.
+    let cadence = Cadence::new(Duration::from_secs(2));
     let mut vm = live(opening("s"), Some(Duration::from_secs(60)));
     let mut sent = Vec::new();
     for step in 0..40u32 {
@@ -180,4 +180,33 @@ fn a_slow_sync_does_not_make_the_clock_slow() {
         }
     }
     assert_eq!(sent, (0..10).map(|period| period * 4).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_acquire_is_sent_again_with_the_syncs_but_not_slower_than_each_second() {
+    let millis = Duration::from_millis;
+    for (period, due) in [
+        (millis(50), 50),
+        (millis(700), 700),
+        (TICK, 1000),
+        (TICK * 60, 1000),
+    ] {
+        let cadence = Cadence::new(period);
+        let mut vm = vm(Reached::Waiting);
+        vm.acquire(CONTEXT, START);
+        let mut asked = Vec::new();
+        for after in (1..)
+            .map(|n| cadence.timer() * n)
+            .take_while(|after| *after <= millis(3000))
+        {
+            if !vm.tick(at(START + after), cadence).acquires.is_empty() {
+                vm.acquire(CONTEXT, START + after);
+                asked.push(after);
+            }
+        }
+        let expected = (1..)
+            .map(|n| millis(due) * n)
+            .take_while(|after| *after <= millis(3000));
+        assert_eq!(asked, expected.collect::<Vec<_>>(), "{period:?}");
+    }
 }

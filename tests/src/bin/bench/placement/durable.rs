@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth::clock::{self, Clock};
@@ -242,6 +243,7 @@ impl Side {
             fleet: fleet(),
             families: [(POOL.into(), Family::Web)].into(),
             gateway: gateway(),
+            keys: watch::channel(Arc::default()).1,
             nodes,
             placement: placement(clock),
             probes,
