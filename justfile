@@ -7,6 +7,8 @@ envoy_version := "1.40.0"
 envoy := ".tools/envoy-" + envoy_version + "/envoy"
 haproxy := ".tools/haproxy/haproxy"
 filter_module := "target/filter/berth_filter.wasm"
+node_target := "wasm32-unknown-unknown"
+wasm_bindgen := ".tools/wasm-bindgen"
 # nextest runs the test binaries side by side; cargo's own runner does as well, one binary after another.
 test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || echo test`
 
@@ -21,9 +23,9 @@ setup: _wasm_target _envoy _iproute2
 build:
     @cargo build --workspace --bins
 
-# Builds the Envoy filter into target/filter/berth_filter.wasm.
+# Builds the Envoy filter into target/filter/berth_filter.wasm. No path of the machine that builds it is in it.
 filter: _wasm_target
-    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter
+    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter --config "target.{{ wasm_target }}.rustflags = ['--remap-path-prefix=$PWD/=', '--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=']"
     @mkdir -p '{{ parent_directory(filter_module) }}'
     @cargo run --quiet --package berth-package-filter -- target/{{ wasm_target }}/filter/berth_filter.wasm {{ filter_module }}
 
@@ -34,10 +36,15 @@ check:
     @cargo {{ test_runner }} --workspace --lib
 
 # Everything the project can check, real Envoys included.
-test: setup filter check build
+test: setup filter check build node-test
     @cargo {{ test_runner }} --workspace --bins --test '*'
     @cargo test --workspace --doc --quiet
     @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds 40000 --report
+
+# The cases of attacks against admission compiled for wasm and run by Node: an engine with nothing of a proxy around it.
+node-test: _node _wasm_bindgen
+    @CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$PWD/{{ wasm_bindgen }}/bin/wasm-bindgen-test-runner" \
+        cargo test --quiet --target {{ node_target }} --package berth-admission-cases --test attacks
 
 # Placement under faults, in so many schedules; further arguments: `simulate --help`.
 simulate seeds="1000000" *arguments:
@@ -65,6 +72,24 @@ soak minutes="10" *arguments: setup filter
 # Formats the code.
 fmt:
     @cargo fmt --all
+
+# Fetches Wycheproof's signatures and keys from GitHub; the tests of filters/admission run them from then on.
+vectors:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    echo 'Fetching JWS vectors of C2SP/wycheproof (0.3 MB) into .tools/wycheproof' >&2
+    source=https://raw.githubusercontent.com/C2SP/wycheproof/dac1dd4729fd1f8dd9e1e9f3dce51d783da6c166/testvectors_v1
+    mkdir -p .tools
+    fetched=$(mktemp -d .tools/fetch-XXXXXX)
+    trap 'rm -rf "$fetched"' EXIT
+    curl --fail --silent --show-error --location --output-dir "$fetched" \
+        --remote-name "$source/json_web_key_test.json" --remote-name "$source/json_web_signature_test.json"
+    (cd "$fetched" && sha256sum --check --quiet) <<'PINNED'
+    be983255bce26406f97020ec5458b33930a90d5f868e604fcd569c300aba2862  json_web_key_test.json
+    8e687a06fe8359f4ec51480f1a9f73c8faebd6f4c01b818b843b44eee54fd5d9  json_web_signature_test.json
+    PINNED
+    mkdir -p .tools/wycheproof
+    mv "$fetched"/*.json .tools/wycheproof
 
 # Checks licences, advisories and sources of what we depend on.
 deny:
@@ -109,6 +134,31 @@ _iproute2:
     echo 'Installing iproute2 for the network tests' >&2
     apt-get update --quiet=2
     apt-get install --quiet=2 --yes --no-install-recommends iproute2
+
+_node:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if command -v node >/dev/null; then exit; fi
+    if ! command -v apt-get >/dev/null || test "$(id -u)" != 0; then
+        echo 'There is no node: install Node.js (Debian: apt-get install nodejs).' >&2
+        exit 1
+    fi
+    echo 'Installing Node.js' >&2
+    apt-get update --quiet=2
+    apt-get install --quiet=2 --yes --no-install-recommends nodejs
+
+# The runner has to be of the version that the tests are built with. Without a lock file of its own: minutes of compiling,
+# but for development alone.
+_wasm_bindgen:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -d "$(rustc --print sysroot)/lib/rustlib/{{ node_target }}" || rustup target add {{ node_target }}
+    version=$(cargo pkgid wasm-bindgen)
+    version=${version##*@}
+    if test "$({{ wasm_bindgen }}/bin/wasm-bindgen-test-runner --version 2>/dev/null)" = "wasm-bindgen-test-runner $version"
+    then exit; fi
+    echo "Building wasm-bindgen-cli $version into .tools (some 5 minutes of one core, once)" >&2
+    cargo install --quiet --root {{ wasm_bindgen }} --version "$version" wasm-bindgen-cli
 
 # What the benches measure Berth against. Before 3.2 a server's `maxconn` is not kept with several threads, and no
 # stable Debian has 3.2: this is sid's, with the libraries it was built for beside it and nothing installed.

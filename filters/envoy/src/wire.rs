@@ -1,7 +1,12 @@
 //! The messages between a VM and the control plane, on the wire.
 
+<<<<<<< HEAD
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+=======
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+>>>>>>> w-size
 
 use berth_admission::{Admission, Owner, Reason, UnixSeconds};
 use berth_proto::session::v1 as proto;
@@ -23,6 +28,11 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
         session: session.id.0.clone(),
         client_address: address(session.client),
         check_only: acquire.check_only,
+<<<<<<< HEAD
+=======
+        priority: session.priority.into(),
+        labels: labels(&session.labels),
+>>>>>>> w-size
         ..proto::AcquireRequest::default()
     };
     let request = match &session.who {
@@ -194,6 +204,13 @@ fn header((name, value): &(String, Vec<u8>)) -> proto::Header {
         name: name.clone(),
         value: value.clone(),
     }
+}
+
+fn labels(labels: &[(String, String)]) -> BTreeMap<String, String> {
+    // To collect them would sort them first, and what sorts is 8 kB of the module.
+    let mut map = BTreeMap::new();
+    map.extend(labels.iter().cloned());
+    map
 }
 
 fn vm(identity: &Identity, sequence: u64) -> proto::Vm {

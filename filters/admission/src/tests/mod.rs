@@ -20,4 +20,5 @@ mod support;
 mod tags;
 mod trace;
 mod users;
+mod vectors;
 mod wire;
