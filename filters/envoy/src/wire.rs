@@ -1,12 +1,8 @@
 //! The messages between a VM and the control plane, on the wire.
 
-<<<<<<< HEAD
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-=======
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
->>>>>>> w-size
 
 use berth_admission::{Admission, Owner, Reason, UnixSeconds};
 use berth_proto::session::v1 as proto;
@@ -28,11 +24,6 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
         session: session.id.0.clone(),
         client_address: address(session.client),
         check_only: acquire.check_only,
-<<<<<<< HEAD
-=======
-        priority: session.priority.into(),
-        labels: labels(&session.labels),
->>>>>>> w-size
         ..proto::AcquireRequest::default()
     };
     let request = match &session.who {
@@ -40,7 +31,7 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
             pool: admitted.pool.clone(),
             owner: Some(owner(&admitted.owner)),
             priority: admitted.priority.into(),
-            labels: admitted.labels.iter().cloned().collect(),
+            labels: labels(&admitted.labels),
             token_id: admitted.token_id.clone(),
             ..request
         },
