@@ -44,7 +44,7 @@ test: setup filter check build node-test
 # The cases of attacks against admission compiled for wasm and run by Node: an engine with nothing of a proxy around it.
 node-test: _node _wasm_bindgen
     @CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$PWD/{{ wasm_bindgen }}/bin/wasm-bindgen-test-runner" \
-        cargo test --quiet --target {{ node_target }} --package berth-admission-cases --test attacks
+        cargo test --target {{ node_target }} --package berth-admission-cases --test attacks
 
 # Placement under faults, in so many schedules; further arguments: `simulate --help`.
 simulate seeds="1000000" *arguments:
