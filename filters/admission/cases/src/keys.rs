@@ -119,10 +119,10 @@ impl Keys {
         let coordinate = |bytes: Option<&_>| bytes.map(|bytes: &p256::FieldBytes| encode(bytes));
         json!({"keys": [
             {
-                "kty": "RSA", "kid": rsa,
+                "kty": "RSA", "kid": rsa, "alg": "RS256", "use": "sig",
                 "n": encode(&self.rsa.n().to_bytes_be()), "e": encode(&self.rsa.e().to_bytes_be()),
             },
-            {"kty": "EC", "crv": "P-256", "kid": ec, "x": coordinate(point.x()), "y": coordinate(point.y())},
+            {"kty": "EC", "crv": "P-256", "kid": ec, "alg": "ES256", "use": "sig", "x": coordinate(point.x()), "y": coordinate(point.y())},
         ]})
     }
 

@@ -1,6 +1,5 @@
 //! The rules of admission as tables. `support` makes requests, tokens and verifiers.
 
-mod attacks;
 mod carriers;
 mod claims;
 mod edits;

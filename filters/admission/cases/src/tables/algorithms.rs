@@ -147,10 +147,10 @@ pub(super) fn fill(table: &mut Table) -> Result<(), KeyError> {
     }
     for name in ["RS384", "RS512", "PS256", "PS384", "PS512"] {
         let signed = token.clone().header("alg", name).sign()?;
-        table.seen(
-            format!("{name} over a signature of RS256"),
+        table.unseen(
+            format!("{name} of a key that is for RS256"),
             signed,
-            BAD_SIGNATURE,
+            UNKNOWN_KEY,
         );
     }
     let crossed = es256.clone().with_signature(signature);

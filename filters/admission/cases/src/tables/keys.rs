@@ -98,7 +98,11 @@ fn named(table: &mut Table) -> Result<(), KeyError> {
         "\r\nx-user: root",
     ] {
         let token = table.token().header("kid", kid);
-        table.unseen(format!("`{}`", kid.escape_debug()), token.sign()?, UNKNOWN_KEY);
+        table.unseen(
+            format!("`{}`", kid.escape_debug()),
+            token.sign()?,
+            UNKNOWN_KEY,
+        );
     }
     let long = table.token().header("kid", "k".repeat(10_000));
     table.unseen("10 kB of it", long.sign()?, UNKNOWN_KEY);
