@@ -48,17 +48,20 @@ impl Placement {
             return;
         };
         let until = match (cause, closing) {
-            // Only a connection that broke, or was left for a new one, is come back to.
+            // Only a connection that broke, was left for a new one, or has to be made again with a new token is come back
+            // to.
             (
                 _,
                 Some(
                     CloseReason::Expired
                     | CloseReason::Fenced
+                    | CloseReason::Revoked
                     | CloseReason::Terminated
                     | CloseReason::TooSlow,
                 ),
             )
-            | (EndCause::Instance | EndCause::Berth, None) => None,
+            | (EndCause::Instance | EndCause::Berth, None)
+            | (EndCause::MaxAge, _) => None,
             (EndCause::NotEstablished, _) => lease.window_until,
             _ => Some(now.after(policy.resume_window)),
         };
