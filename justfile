@@ -7,6 +7,8 @@ envoy_version := "1.40.0"
 envoy := ".tools/envoy-" + envoy_version + "/envoy"
 haproxy := ".tools/haproxy/haproxy"
 filter_module := "target/filter/berth_filter.wasm"
+node_target := "wasm32-unknown-unknown"
+wasm_bindgen := ".tools/wasm-bindgen"
 # nextest runs the test binaries side by side; cargo's own runner does as well, one binary after another.
 test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || echo test`
 
@@ -34,10 +36,15 @@ check:
     @cargo {{ test_runner }} --workspace --lib
 
 # Everything the project can check, real Envoys included.
-test: setup filter check build
+test: setup filter check build node-test
     @cargo {{ test_runner }} --workspace --bins --test '*'
     @cargo test --workspace --doc --quiet
     @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds 40000 --report
+
+# The cases of attacks against admission compiled for wasm and run by Node: an engine with nothing of a proxy around it.
+node-test: _node _wasm_bindgen
+    @CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$PWD/{{ wasm_bindgen }}/bin/wasm-bindgen-test-runner" \
+        cargo test --target {{ node_target }} --package berth-admission-cases --test attacks
 
 # Placement under faults, in so many schedules; further arguments: `simulate --help`.
 simulate seeds="1000000" *arguments:
@@ -127,6 +134,31 @@ _iproute2:
     echo 'Installing iproute2 for the network tests' >&2
     apt-get update --quiet=2
     apt-get install --quiet=2 --yes --no-install-recommends iproute2
+
+_node:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if command -v node >/dev/null; then exit; fi
+    if ! command -v apt-get >/dev/null || test "$(id -u)" != 0; then
+        echo 'There is no node: install Node.js (Debian: apt-get install nodejs).' >&2
+        exit 1
+    fi
+    echo 'Installing Node.js' >&2
+    apt-get update --quiet=2
+    apt-get install --quiet=2 --yes --no-install-recommends nodejs
+
+# The runner has to be of the version that the tests are built with. Without a lock file of its own: minutes of compiling,
+# but for development alone.
+_wasm_bindgen:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -d "$(rustc --print sysroot)/lib/rustlib/{{ node_target }}" || rustup target add {{ node_target }}
+    version=$(cargo pkgid wasm-bindgen)
+    version=${version##*@}
+    if test "$({{ wasm_bindgen }}/bin/wasm-bindgen-test-runner --version 2>/dev/null)" = "wasm-bindgen-test-runner $version"
+    then exit; fi
+    echo "Building wasm-bindgen-cli $version into .tools (some 5 minutes of one core, once)" >&2
+    cargo install --quiet --root {{ wasm_bindgen }} --version "$version" wasm-bindgen-cli
 
 # What the benches measure Berth against. Before 3.2 a server's `maxconn` is not kept with several threads, and no
 # stable Debian has 3.2: this is sid's, with the libraries it was built for beside it and nothing installed.

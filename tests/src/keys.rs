@@ -3,56 +3,17 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use jsonwebtoken::EncodingKey;
-use jsonwebtoken::jwk::Jwk;
+use berth_admission_cases::Keys;
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Error, programs};
 
-/// A JWS algorithm that the filter checks in the proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256, a 2048-bit key.
-    Rs256,
-    /// ECDSA with P-256 and SHA-256.
-    Es256,
-}
-
-impl Algorithm {
-    /// Its name in a JOSE header.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-        }
-    }
-
-    /// The `kid` of the test issuer's key.
-    #[must_use]
-    pub fn key_id(self) -> &'static str {
-        match self {
-            Self::Rs256 => "development-rs256",
-            Self::Es256 => "development-es256",
-        }
-    }
-
-    pub(crate) fn of_jose(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-        }
-    }
-}
-
 /// The test issuer's private keys. They sign nothing that anyone else believes.
-pub struct SigningKeys {
-    rs256: EncodingKey,
-    es256: EncodingKey,
-}
+pub struct SigningKeys(Arc<Keys>);
 
 impl SigningKeys {
     /// The keys that all tests of a build share.
@@ -76,44 +37,20 @@ impl SigningKeys {
         lock.lock().map_err(Error::io("locking the keys"))?;
         let rs256 = load_or_create(&folder.join("rs256.pem"), new_rsa)?;
         let es256 = load_or_create(&folder.join("es256.pem"), new_ec)?;
-        Ok(Self {
-            rs256: EncodingKey::from_rsa_pem(rs256.as_bytes())
-                .map_err(Error::crypto("the RSA key"))?,
-            es256: EncodingKey::from_ec_pem(es256.as_bytes())
-                .map_err(Error::crypto("the EC key"))?,
-        })
+        Ok(Self(Arc::new(Keys::from_pem(&rs256, &es256)?)))
     }
 
     /// The public halves, as an RFC 7517 set.
-    ///
-    /// # Errors
-    /// [`Error::Crypto`] when a key cannot be written as a JWK.
-    pub fn jwks(&self) -> Result<Value, Error> {
-        let keys = [Algorithm::Rs256, Algorithm::Es256]
-            .into_iter()
-            .map(|algorithm| self.jwk(algorithm))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(json!({ "keys": keys }))
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        self.0.jwks()
     }
 
-    pub(crate) fn key(&self, algorithm: Algorithm) -> &EncodingKey {
-        match algorithm {
-            Algorithm::Rs256 => &self.rs256,
-            Algorithm::Es256 => &self.es256,
-        }
+    /// The keys as the cases of admission take them.
+    #[must_use]
+    pub const fn of_cases(&self) -> &Arc<Keys> {
+        &self.0
     }
-
-    fn jwk(&self, algorithm: Algorithm) -> Result<Jwk, Error> {
-        let mut jwk = Jwk::from_encoding_key(self.key(algorithm), algorithm.of_jose())
-            .map_err(Error::crypto("a JWK"))?;
-        jwk.common.key_id = Some(algorithm.key_id().to_owned());
-        Ok(jwk)
-    }
-}
-
-/// A P-256 key that no issuer publishes.
-pub(crate) fn unpublished_key() -> Result<EncodingKey, Error> {
-    EncodingKey::from_ec_pem(new_ec()?.as_bytes()).map_err(Error::crypto("an EC key"))
 }
 
 fn load_or_create(

@@ -120,6 +120,11 @@ impl Settings<'_> {
                 query_parameter: "region",
                 header: "x-region",
             }],
+            // Tests fail on purpose, all from one address.
+            attempts: Attempts {
+                burst: 0,
+                per_minute: 0,
+            },
             default_pools: DefaultPools {
                 native: first_of(Family::Native),
                 web: first_of(Family::Web),
@@ -181,7 +186,14 @@ struct Admission<'a> {
     tenant_claim: &'static str,
     priority_claim: &'static str,
     labels: [Label; 1],
+    attempts: Attempts,
     default_pools: DefaultPools<'a>,
+}
+
+#[derive(Serialize)]
+struct Attempts {
+    burst: u32,
+    per_minute: u32,
 }
 
 #[derive(Serialize)]

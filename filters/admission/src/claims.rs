@@ -109,14 +109,16 @@ impl Claims {
         }
     }
 
-    /// A claim as text for logs and headers, if it has a form for that: of an array, its elements with commas between.
+    /// A claim as text, if it has a form for that: of an array, its elements with commas between.
     pub(crate) fn text(&self, claim: &str) -> Option<String> {
+        self.elements(claim).map(|texts| texts.join(","))
+    }
+
+    /// The elements of a claim as text, each if it has a form for that; what is no array is one.
+    pub(crate) fn elements(&self, claim: &str) -> Option<Vec<String>> {
         match self.get(claim)? {
-            Value::Array(values) => {
-                let texts: Option<Vec<String>> = values.iter().map(plain).collect();
-                texts.map(|texts| texts.join(","))
-            }
-            value => plain(value),
+            Value::Array(values) => values.iter().map(plain).collect(),
+            value => plain(value).map(|text| vec![text]),
         }
     }
 

@@ -23,7 +23,7 @@ pub struct PolicyConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub api_keys: Vec<ApiKeyConfig>,
     /// Which of the client certificates that the proxy has verified stand for a user; for a request without any other
-    /// credential.
+    /// credential. Only with [`origins`](Self::origins): a browser shows its certificate whichever page asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub client_certificates: Vec<ClientCertificateConfig>,
     /// Where a credential may be, in the order in which they are looked at. Empty: [`CarrierConfig::usual`].

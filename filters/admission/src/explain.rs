@@ -6,16 +6,17 @@ use crate::carrier::Credential;
 use crate::claims::Claims;
 use crate::config::{CarrierConfig, PoolSource};
 use crate::cors::{Cors, ORIGIN};
+use crate::credential::Agreed;
 use crate::jwt::Token;
 use crate::policy::Issuer;
-use crate::{Request, UnixSeconds};
+use crate::{Policy, Request, UnixSeconds};
 
 impl Token<'_> {
     pub(crate) fn type_facts(&self, issuer: &Issuer) -> String {
-        let typ = self.typ.as_deref().unwrap_or_default();
+        let typ = quoted(self.typ.as_deref().unwrap_or_default());
         match issuer.types.as_slice() {
-            [] => format!("`{typ}`, and any will do"),
-            types => format!("`{typ}`, to be one of {types:?}"),
+            [] => format!("{typ}, and any will do"),
+            types => format!("{typ}, to be one of {types:?}"),
         }
     }
 
@@ -23,7 +24,7 @@ impl Token<'_> {
         let algorithm = self.algorithm.name();
         let known = issuer.keys.len();
         match &self.key_id {
-            Some(id) => format!("{algorithm} by the key `{id}`, of {known} known"),
+            Some(id) => format!("{algorithm} by the key {}, of {known} known", quoted(id)),
             None => format!("{algorithm} by any key that is for it, of {known} known"),
         }
     }
@@ -31,10 +32,7 @@ impl Token<'_> {
 
 impl Claims {
     pub(crate) fn time_facts(&self, issuer: &Issuer, now: UnixSeconds) -> String {
-        let dates = ["exp", "nbf", "iat"].map(|name| {
-            let date = self.text(name).unwrap_or_else(|| "none".to_owned());
-            format!("{name} {date}")
-        });
+        let dates = ["exp", "nbf", "iat"].map(|name| format!("{name} {}", self.facts(name)));
         let dates = dates.join(", ");
         let (now, skew) = (now.0, issuer.clock_skew_seconds);
         let lifetime = issuer.max_lifetime_seconds;
@@ -44,12 +42,52 @@ impl Claims {
     }
 
     pub(crate) fn audience_facts(&self, ours: &[String]) -> String {
-        let audience = self.text("aud").unwrap_or_else(|| "none".to_owned());
+        let audience = self.facts("aud");
         match ours {
-            [] => format!("`{audience}`, and any will do"),
-            ours => format!("`{audience}`, to be one of {ours:?}"),
+            [] => format!("{audience}, and any will do"),
+            ours => format!("{audience}, to be one of {ours:?}"),
         }
     }
+
+    /// Who the token is for.
+    pub(crate) fn user_facts(&self) -> String {
+        self.facts("sub")
+    }
+
+    /// The claims that say what the user may have, and the token's id.
+    pub(crate) fn entitlement_facts(&self, policy: &Policy) -> String {
+        let named = [
+            ("tenant", policy.tenant_claim()),
+            ("priority", policy.priority_claim()),
+            ("pools", policy.pools_claim()),
+            ("token id", Some("jti")),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(name, claim)| Some(format!("{name} {}", self.facts(claim?))));
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    fn facts(&self, claim: &str) -> String {
+        match self.text(claim) {
+            Some(text) => quoted(&text),
+            None => "none, or nothing that can be one".to_owned(),
+        }
+    }
+}
+
+impl Issuer {
+    pub(crate) fn rules_facts(&self) -> String {
+        format!(
+            "subjects {:?}, required claims {:?}",
+            self.subjects, self.required_claims
+        )
+    }
+}
+
+/// What somebody else wrote, without what a terminal would obey.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("`{}`", text.escape_debug())
 }
 
 pub(crate) fn escaped(bytes: &[u8]) -> String {
@@ -69,6 +107,15 @@ pub(crate) fn credential_facts(credential: &Credential<'_, '_>) -> String {
         Credential::Nothing => "in none of the carriers".to_owned(),
         Credential::One(carrier, _) => format!("in {}", carrier_name(carrier)),
         Credential::Disagreed => "two that differ".to_owned(),
+    }
+}
+
+/// Says of the key that it is there: with the user's token, it takes over their session.
+pub(crate) fn resume_key_facts(said: &Agreed<'_>) -> String {
+    match said {
+        Agreed::Nothing => "none".to_owned(),
+        Agreed::One(key) => format!("one of {} bytes", key.len()),
+        Agreed::Disagreed => "two that differ".to_owned(),
     }
 }
 

@@ -49,6 +49,19 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
+    /// What each label is asked to be, in words.
+    pub(crate) fn facts(&self) -> String {
+        let facts = self.0.iter().map(|(label, said)| {
+            let name = &label.0.label;
+            match said {
+                Agreed::Nothing => format!("{name} any"),
+                Agreed::One(value) => format!("{name} `{}`", value.escape_ascii()),
+                Agreed::Disagreed => format!("{name} two that differ"),
+            }
+        });
+        facts.collect::<Vec<_>>().join(", ")
+    }
+
     /// What is asked for: names and values, in the policy's order.
     pub(crate) fn agreed(self) -> Result<Vec<(String, String)>, Reason> {
         let mut labels = Vec::new();

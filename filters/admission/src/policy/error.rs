@@ -34,6 +34,9 @@ pub enum PolicyProblem {
     /// More clock skew than clocks can be apart: such a token would hardly ever expire.
     #[error("must be at most {MAX_CLOCK_SKEW_SECONDS} seconds")]
     ClockSkew,
+    /// A browser shows its certificate whichever page asks, if its user has let it once.
+    #[error("needs `origins`: a browser shows its certificate whichever web page asks")]
+    CertificateWithoutOrigins,
     /// A browser sends cookies whichever page asks.
     #[error("needs `origins`: a browser sends its cookies whichever web page asks")]
     CookieWithoutOrigins,

@@ -22,8 +22,8 @@ pub(crate) struct Issuer {
     pub(crate) types: Vec<String>,
     pub(crate) max_lifetime_seconds: Option<u64>,
     pub(crate) close_when_expired: bool,
-    subjects: Vec<Matcher>,
-    required_claims: Vec<ClaimConfig>,
+    pub(crate) subjects: Vec<Matcher>,
+    pub(crate) required_claims: Vec<ClaimConfig>,
 }
 
 impl Issuer {

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::support::{
-    Always, HEADER, NOW, Sent, claims, ec_jwk, encode, outcome, policy_config, policy_with, token,
-    unsigned,
+    Always, HEADER, NOW, Sent, claims, ec_jwk, encode, good, label, outcome, policy_config,
+    policy_with, rsa_jwk, token, unsigned,
 };
 use crate::{
-    Admission, Algorithm, KeyMaterial, Policy, Reason, UnixSeconds, VerifyError, VerifySignature,
+    Admission, Algorithm, KeyMaterial, NativeVerifier, Policy, Reason, UnixSeconds, VerifyError,
+    VerifySignature,
 };
 
 fn answer(policy: &Policy, changes: Value) -> Result<Admission, Reason> {
@@ -333,4 +334,16 @@ fn nothing_is_believed_before_the_signature() {
         .bearer(token)
         .meets(&policy, &Always::new(Ok(false)));
     assert_eq!(outcome(&answer), "bad_signature");
+}
+
+#[test]
+fn a_key_that_is_no_point_of_its_curve_admits_nobody() {
+    let mut config = policy_config();
+    let mut jwk = ec_jwk("ec");
+    jwk["y"] = json!(encode([1; 32]));
+    config["issuers"][0]["jwks"] = json!({"keys": [jwk, rsa_jwk("rsa")]});
+    let verdict = Sent::to("/rtsp")
+        .bearer(good())
+        .verdict(&policy_with(config), &NativeVerifier);
+    assert_eq!(label(&verdict), "bad_signature");
 }
