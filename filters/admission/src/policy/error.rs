@@ -28,6 +28,9 @@ impl PolicyError {
 /// What can be wrong with a field of a policy; each says what it should have been.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyProblem {
+    /// The same entry stands earlier in the list.
+    #[error("is there already")]
+    Again,
     /// A limit under which who has failed often enough once could never try again.
     #[error("must be at least 1 where there is a `burst`")]
     AttemptsNeverReturn,

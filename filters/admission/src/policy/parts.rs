@@ -76,7 +76,7 @@ pub(super) fn carriers(
                 .take(index)
                 .any(|earlier| earlier == carrier) =>
             {
-                PolicyProblem::Duplicate(format!("{carrier:?}"))
+                PolicyProblem::Again
             }
             _ => continue,
         };

@@ -168,7 +168,8 @@ impl Check<'_> {
         }
     }
 
-    fn ca_file(&mut self, path: &Path, field: &FieldPath) -> Option<String> {
+    /// A file with the certificates of whom to trust.
+    pub(super) fn ca_file(&mut self, path: &Path, field: &FieldPath) -> Option<String> {
         let content = self.file(path, field)?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
         let pem = String::from_utf8(content).ok();
