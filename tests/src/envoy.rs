@@ -98,6 +98,11 @@ impl Envoy {
         self.spec.native
     }
 
+    /// The file it was started from.
+    pub(crate) fn bootstrap(&self) -> &Path {
+        &self.spec.bootstrap
+    }
+
     /// Its node id, which the control plane knows it by.
     #[must_use]
     pub fn node(&self) -> &str {

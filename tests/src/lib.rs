@@ -32,7 +32,7 @@ pub mod vm;
 mod wait;
 mod world;
 
-pub use certificates::Certificates;
+pub use certificates::{Certificates, ClientAuthority, Identity};
 pub use client::{Attempt, ClientBuilder};
 pub use clock::unix_seconds;
 pub use control_plane::{ControlPlane, Instance, Lease, Session};

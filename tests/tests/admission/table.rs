@@ -1,10 +1,9 @@
 //! The table of refusals against the admission crate itself, in milliseconds and without a proxy: what fails here
 //! is not the proxy's doing.
-#![cfg(test)]
 
 use std::sync::Arc;
 
-use berth_admission::{NativeVerifier, Policy, UnixSeconds, Verdict, admit};
+use berth_admission::{Certificate, Decision, Memory, NativeVerifier, Policy, UnixSeconds, admit};
 use berth_client::Carrier;
 use berth_tests::cases::{Credential, REFUSALS, Request, Situation};
 use berth_tests::{SigningKeys, Token};
@@ -17,8 +16,11 @@ fn refuses_what_the_table_says() {
     let it = Admission::new();
     for case in REFUSALS {
         let verdict = match it.decide(&case.request) {
-            Verdict::Admit(_) => "admitted",
-            Verdict::Refuse(reason) => reason.label(),
+            Decision::Admit(..) => "admitted",
+            // Nobody knows more here.
+            Decision::Undecided(_, undecided) => undecided.reason.label(),
+            Decision::Refuse(reason) => reason.label(),
+            Decision::Preflight => "preflight",
         };
         // What is refused for how things stand is a request that could have been admitted.
         let expected = match case.situation {
@@ -35,7 +37,7 @@ fn admits_the_requests_that_the_table_starts_from() {
     for request in [Request::web(), Request::native()] {
         let verdict = it.decide(&request);
         assert!(
-            matches!(verdict, Verdict::Admit(_)),
+            matches!(verdict, Decision::Admit(..)),
             "{request:?}: {verdict:?}"
         );
     }
@@ -63,8 +65,12 @@ impl Admission {
         }
     }
 
-    fn decide(&self, request: &Request) -> Verdict {
-        let (mut path, mut headers) = (request.path.to_owned(), request.headers.to_vec());
+    fn decide(&self, request: &Request) -> Decision {
+        let mut path = request.path.to_owned();
+        let mut headers = vec![("upgrade".to_owned(), b"websocket".to_vec())];
+        for (name, value) in request.headers {
+            headers.push(((*name).to_owned(), value.as_bytes().to_vec()));
+        }
         let credential = match request.credential {
             Credential::Absent => None,
             Credential::Text(text) => Some(text.to_owned()),
@@ -81,41 +87,31 @@ impl Admission {
             .into_iter()
             .chain(also)
             .collect();
-        let mut written = Vec::new();
-        for (carrier, text) in &carried {
+        for (carrier, text) in carried {
+            let mut add = |name: &str, value: String| {
+                headers.push((name.to_owned(), value.into_bytes()));
+            };
             match carrier {
-                Carrier::Header => written.push(("authorization", format!("Bearer {text}"))),
-                Carrier::Subprotocol => {
-                    written.push((
-                        "sec-websocket-protocol",
-                        format!("authorization.bearer.{text}"),
-                    ));
-                }
+                Carrier::Header => add("authorization", format!("Bearer {text}")),
+                Carrier::Subprotocol => add(
+                    "sec-websocket-protocol",
+                    format!("authorization.bearer.{text}"),
+                ),
                 Carrier::Query => {
                     let separator = if path.contains('?') { '&' } else { '?' };
                     path = format!("{path}{separator}token={text}");
                 }
             }
         }
-        headers.extend(written.iter().map(|(name, value)| (*name, value.as_str())));
-        let header = |name: &str| {
-            let found = headers.iter().find(|(other, _)| *other == name);
-            found.map(|(_, value)| value.as_bytes())
-        };
-        let labels = self.policy.label_headers();
-        let labels: Vec<_> = labels
-            .filter_map(|name| Some((name, header(name)?)))
-            .collect();
         let request = berth_admission::Request {
             method: request.method.as_bytes(),
             path: path.as_bytes(),
-            upgrade: Some(b"websocket"),
-            authorization: header("authorization"),
-            sec_websocket_protocol: header("sec-websocket-protocol"),
-            resume_key: header("berth-resume-key"),
-            labels: &labels,
+            headers: &headers,
+            client: None,
+            certificate: Certificate::default(),
         };
-        admit(&self.policy, &request, now(), &NativeVerifier)
+        let mut memory = Memory::new(&self.policy, 0);
+        admit(&self.policy, &mut memory, &request, now(), &NativeVerifier).decision
     }
 }
 
