@@ -45,7 +45,8 @@ pub struct Dial {
 
 impl Dial {
     /// To `address` as to `localhost`, trusting the CA in the PEM file `ca`.
-    pub(crate) fn new(address: SocketAddr, ca: &Path) -> Self {
+    #[must_use]
+    pub fn new(address: SocketAddr, ca: &Path) -> Self {
         Self {
             address,
             ca: ca.to_owned(),

@@ -147,7 +147,7 @@ impl World {
     }
 
     /// What Envoys with an [access log](WorldBuilder::access_log) have logged of requests, an object each; Envoy's own
-    /// `null` for what there was none of. A file is written about each second.
+    /// `null` for what there was none of. It is written five times a second.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Unreadable`].
