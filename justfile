@@ -21,9 +21,9 @@ setup: _wasm_target _envoy _iproute2
 build:
     @cargo build --workspace --bins
 
-# Builds the Envoy filter into target/filter/berth_filter.wasm.
+# Builds the Envoy filter into target/filter/berth_filter.wasm. No path of the machine that builds it is in it.
 filter: _wasm_target
-    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter
+    @cargo build --profile filter --target {{ wasm_target }} --package berth-filter --config "target.{{ wasm_target }}.rustflags = ['--remap-path-prefix=$PWD/=', '--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=']"
     @mkdir -p '{{ parent_directory(filter_module) }}'
     @cargo run --quiet --package berth-package-filter -- target/{{ wasm_target }}/filter/berth_filter.wasm {{ filter_module }}
 
@@ -65,6 +65,24 @@ soak minutes="10" *arguments: setup filter
 # Formats the code.
 fmt:
     @cargo fmt --all
+
+# Fetches Wycheproof's signatures and keys from GitHub; the tests of filters/admission run them from then on.
+vectors:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    echo 'Fetching JWS vectors of C2SP/wycheproof (0.3 MB) into .tools/wycheproof' >&2
+    source=https://raw.githubusercontent.com/C2SP/wycheproof/dac1dd4729fd1f8dd9e1e9f3dce51d783da6c166/testvectors_v1
+    mkdir -p .tools
+    fetched=$(mktemp -d .tools/fetch-XXXXXX)
+    trap 'rm -rf "$fetched"' EXIT
+    curl --fail --silent --show-error --location --output-dir "$fetched" \
+        --remote-name "$source/json_web_key_test.json" --remote-name "$source/json_web_signature_test.json"
+    (cd "$fetched" && sha256sum --check --quiet) <<'PINNED'
+    be983255bce26406f97020ec5458b33930a90d5f868e604fcd569c300aba2862  json_web_key_test.json
+    8e687a06fe8359f4ec51480f1a9f73c8faebd6f4c01b818b843b44eee54fd5d9  json_web_signature_test.json
+    PINNED
+    mkdir -p .tools/wycheproof
+    mv "$fetched"/*.json .tools/wycheproof
 
 # Checks licences, advisories and sources of what we depend on.
 deny:

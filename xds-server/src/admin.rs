@@ -2,14 +2,16 @@
 
 mod history;
 mod keys;
+mod revocations;
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -18,7 +20,7 @@ use crate::clock::Clock;
 use crate::controller::{Controller, Gone, InstanceStatus, OrderError};
 use crate::keys::IssuerKeys;
 use crate::placement::{Pick, SessionView};
-use crate::store::History;
+use crate::store::{History, UnixMillis};
 
 /// Who answers.
 #[derive(Clone, Debug)]
@@ -70,6 +72,11 @@ pub fn router(controller: Controller, history: Arc<dyn History>, keys: KeysView)
         .route("/v1/sessions/{id}/terminate", post(terminate))
         .route("/v1/history", get(history::query))
         .route("/v1/keys", get(keys::list))
+        .route(
+            "/v1/revocations",
+            get(revocations::list).post(revocations::revoke),
+        )
+        .route("/v1/revocations/{id}", delete(revocations::lift))
         .layer(middleware::from_fn(no_web_pages))
         .with_state(Api {
             controller,
@@ -226,8 +233,10 @@ fn session(view: &SessionView) -> Value {
         "id": view.session.as_str(),
         "pool": view.pool.as_str(),
         "instance": view.instance.as_ref().map(|instance| instance.as_str()),
+        "issuer": &*view.owner.user.issuer,
         "subject": &*view.owner.user.subject,
         "tenant": &*view.owner.tenant,
+        "token_id": view.token_id.as_deref(),
         "client_address": &*view.client_address,
         "state": view.state,
         "pick": view.pick.as_ref().map(pick),
@@ -246,6 +255,13 @@ fn pick(pick: &Pick) -> Value {
     })
 }
 
+/// `None` for a year of five digits, which RFC 3339 does not have.
+fn rfc3339(time: UnixMillis) -> Option<String> {
+    let mut text = String::new();
+    let time = humantime::format_rfc3339_millis(time.to_system_time()?);
+    write!(text, "{time}").is_ok().then_some(text)
+}
+
 impl IntoResponse for Gone {
     fn into_response(self) -> Response {
         problem(StatusCode::SERVICE_UNAVAILABLE, &self.to_string())
@@ -256,6 +272,7 @@ impl IntoResponse for Gone {
 mod tests {
     use std::time::Duration;
 
+    use axum::http::Method;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -265,7 +282,6 @@ mod tests {
     };
     use crate::store::{
         Batch, HistoryError, HistoryLimits, HistoryQuery, MemoryStore, PastRecord, Stamp, Store,
-        UnixMillis,
     };
 
     /// The API over this history and a controller that nobody listens to: what gets past the door is answered 503.
@@ -289,13 +305,21 @@ mod tests {
     #[tokio::test]
     async fn web_pages_are_refused() {
         let url = start(MemoryStore::new(HistoryLimits::default()).history()).await;
-        for path in ["/v1/instances/gpu-1/drain", "/v1/sessions/s-1/terminate"] {
+        for (method, path) in [
+            (Method::POST, "/v1/instances/gpu-1/drain"),
+            (Method::POST, "/v1/sessions/s-1/terminate"),
+            (Method::POST, "/v1/revocations"),
+            (Method::DELETE, "/v1/revocations/1.1"),
+        ] {
             for (origin, expected) in [
                 (None, StatusCode::SERVICE_UNAVAILABLE),
                 (Some("http://a.example"), StatusCode::FORBIDDEN),
                 (Some("null"), StatusCode::FORBIDDEN),
             ] {
-                let mut request = client().post(format!("{url}{path}"));
+                let mut request = client().request(method.clone(), format!("{url}{path}"));
+                if path == "/v1/revocations" {
+                    request = request.json(&json!({"subject": "alice"}));
+                }
                 if let Some(origin) = origin {
                     request = request.header(header::ORIGIN, origin);
                 }
@@ -358,6 +382,7 @@ mod tests {
             pool: "web".into(),
             priority: Priority::default(),
             labels: Labels::default(),
+            token_id: Some("jti-1".into()),
             owner: Owner {
                 user: User {
                     issuer: "i".into(),
@@ -398,7 +423,7 @@ mod tests {
         let body: Value = response.unwrap().json().await.unwrap();
         let expected = json!([{
             "session": "s-1", "pool": "web", "instance": "gpu-1", "fence": "7.2",
-            "issuer": "i", "subject": "alice", "tenant": "acme",
+            "issuer": "i", "subject": "alice", "tenant": "acme", "token_id": "jti-1",
             "client_address": "203.0.113.8", "node": "edge-1",
             "pick": {"why": "packed", "free": 2, "same_zone": true, "waited_ms": 20},
             "granted_at": "2023-11-14T22:13:30.000Z",

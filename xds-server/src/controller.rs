@@ -8,15 +8,17 @@ mod task;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use berth_admission::Family;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{self, Health};
 use crate::placement::{
-    Acquire, Close, Grant, InstanceName, InstanceView, Refusal, RequestId, SessionId, SessionView,
-    Sync,
+    Acquire, Close, Grant, InstanceName, InstanceView, MAX_REVOCATIONS, Refusal, RequestId,
+    Revocation, RevocationEffect, RevocationId, Revoke, SessionId, SessionView, Sync,
 };
+use crate::store::UnixMillis;
 
 pub use task::{Durability, Ended, Parts, run};
 
@@ -30,6 +32,7 @@ pub struct Controller {
     /// Has room for one word about each Acquire under way, so it cannot grow beyond them.
     cancels: mpsc::UnboundedSender<Cancel>,
     requests: Arc<AtomicU64>,
+    revocations_seen: Arc<AtomicU64>,
 }
 
 /// The task has ended: the process is stopping.
@@ -68,6 +71,20 @@ pub enum OrderError {
     NotStored(#[from] NotStored),
 }
 
+/// Why something has not been revoked for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// It is not revoked.
+    #[error(
+        "{MAX_REVOCATIONS} revocations hold already, and no more are kept: lift some, or have the issuer give out no more \
+        tokens"
+    )]
+    Full,
+    /// It is, but not for ever.
+    #[error(transparent)]
+    NotStored(#[from] NotStored),
+}
+
 /// A grant with what a proxy needs to carry it out.
 #[derive(Clone, Debug)]
 pub struct Placed {
@@ -77,6 +94,19 @@ pub struct Placed {
     pub cluster: Arc<str>,
     /// The instance's signaling socket.
     pub endpoint: SocketAddr,
+    /// How old the session may still grow.
+    pub age_left: Option<Duration>,
+}
+
+/// A revocation, by the world's clock.
+#[derive(Clone, Debug)]
+pub struct RevocationStatus {
+    /// What placement knows.
+    pub revocation: Revocation,
+    /// Since when.
+    pub since: UnixMillis,
+    /// Until when.
+    pub until: UnixMillis,
 }
 
 /// An instance, as the admin API shows it.
@@ -101,8 +131,11 @@ pub(crate) enum Event {
     Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
     FilterConfiguration(String),
     Instances(Reply<Vec<InstanceStatus>>),
+    LiftRevocation(RevocationId, Reply<Result<bool, NotStored>>),
     Metrics(Reply<String>),
     Quarantine(InstanceName, bool, Reply<Result<(), OrderError>>),
+    Revocations(Reply<Vec<RevocationStatus>>),
+    Revoke(Revoke, Reply<Result<RevocationEffect, RevokeError>>),
     Sessions(Reply<Vec<SessionView>>),
     Sync(Sync, Reply<Vec<Close>>),
     Terminate(SessionId, Reply<Result<bool, NotStored>>),
@@ -121,6 +154,8 @@ pub(crate) struct Events {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) asks: mpsc::Receiver<Event>,
     pub(crate) cancels: mpsc::UnboundedReceiver<Cancel>,
+    /// Where the task tells it.
+    pub(crate) revocations_seen: Arc<AtomicU64>,
 }
 
 impl Controller {
@@ -134,11 +169,13 @@ impl Controller {
             asks: ask,
             cancels: cancel,
             requests: Arc::default(),
+            revocations_seen: Arc::default(),
         };
         let events = Events {
             events,
             asks,
             cancels,
+            revocations_seen: Arc::clone(&controller.revocations_seen),
         };
         (controller, events)
     }
@@ -219,6 +256,39 @@ impl Controller {
     /// [`Gone`].
     pub async fn terminate(&self, session: SessionId) -> Result<Result<bool, NotStored>, Gone> {
         self.ask(|reply| Event::Terminate(session, reply)).await
+    }
+
+    /// Revokes somebody or something.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn revoke(
+        &self,
+        revoke: Revoke,
+    ) -> Result<Result<RevocationEffect, RevokeError>, Gone> {
+        self.ask(|reply| Event::Revoke(revoke, reply)).await
+    }
+
+    /// Lifts a revocation; false if there is no such revocation.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn lift_revocation(&self, id: RevocationId) -> Result<Result<bool, NotStored>, Gone> {
+        self.ask(|reply| Event::LiftRevocation(id, reply)).await
+    }
+
+    /// All revocations that hold, by id.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn revocations(&self) -> Result<Vec<RevocationStatus>, Gone> {
+        self.ask(Event::Revocations).await
+    }
+
+    /// Another number whenever something has been revoked
+    /// ([`Placement::revocations_seen`](crate::placement::Placement::revocations_seen)).
+    pub fn revocations_seen(&self) -> u64 {
+        self.revocations_seen.load(Ordering::Relaxed)
     }
 
     /// All instances, by name.

@@ -41,6 +41,8 @@ pub struct Scrape<'a> {
     pub learning: bool,
     /// Proxies with an open stream.
     pub nodes: usize,
+    /// What the operator has revoked.
+    pub revocations: usize,
     /// How far the store is.
     pub store: Progress,
     /// Nothing can be written to it.
@@ -274,6 +276,11 @@ fn gauges(registry: &mut Registry, scrape: &Scrape<'_>) {
     let plain = [
         ("xds_nodes", "Proxies with an open stream", scrape.nodes),
         (
+            "revocations",
+            "Users, tokens and sessions that are revoked",
+            scrape.revocations,
+        ),
+        (
             "learning",
             "1 while nothing is granted after a start",
             usize::from(scrape.learning),
@@ -394,6 +401,7 @@ mod tests {
             instances: vec![instance],
             learning: false,
             nodes: 0,
+            revocations: 0,
             store: Progress::default(),
             store_failing: false,
             waiting: BTreeMap::from([("web".into(), 1)]),
@@ -410,7 +418,7 @@ mod tests {
             text.contains("berth_keys_age_seconds{issuer=\"https://a.example\"} 7\n"),
             "{text}"
         );
-        assert_eq!(names.len(), 23, "{text}");
+        assert_eq!(names.len(), 24, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

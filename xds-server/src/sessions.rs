@@ -14,7 +14,7 @@ use crate::admission::{Admitter, Unverified};
 use crate::controller::{Controller, Gone, NotPlaced, Placed};
 use crate::placement::{
     Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
-    ReportedSession, Sync, User,
+    ReportedLease, ReportedSession, Sync, User,
 };
 
 /// The gRPC service.
@@ -99,7 +99,7 @@ impl Sessions for SessionService {
         };
         Ok(Response::new(proto::AcquireResponse {
             outcome: Some(outcome),
-            ..proto::AcquireResponse::default()
+            revocations: self.controller.revocations_seen(),
         }))
     }
 
@@ -119,7 +119,7 @@ impl Sessions for SessionService {
             .collect();
         Ok(Response::new(proto::SyncResponse {
             close,
-            ..proto::SyncResponse::default()
+            revocations: self.controller.revocations_seen(),
         }))
     }
 }
@@ -143,6 +143,7 @@ pub(crate) fn reason(refusal: NotPlaced) -> (Reason, Option<u32>) {
         Refusal::NoInstance { retry_after } => (Reason::NoInstance, seconds(retry_after)),
         Refusal::NoSuchPool => (Reason::NoSuchPool, None),
         Refusal::QueueFull { retry_after } => (Reason::QueueFull, seconds(retry_after)),
+        Refusal::Revoked => (Reason::Revoked, None),
         Refusal::SessionExists => (Reason::SessionExists, None),
         Refusal::Superseded => (Reason::Superseded, None),
         Refusal::Terminated => (Reason::Cancelled, None),
@@ -203,8 +204,16 @@ fn grant(placed: Placed) -> proto::Grant {
         instance: placed.grant.instance.to_string(),
         cluster: placed.cluster.to_string(),
         endpoint: placed.endpoint.to_string(),
+        max_age_ms: placed.age_left.map_or(0, max_age),
         ..proto::Grant::default()
     }
+}
+
+/// In milliseconds. Zero says for ever, so that who has none left is given the least there is.
+fn max_age(age_left: Duration) -> u64 {
+    u64::try_from(age_left.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
@@ -218,7 +227,13 @@ fn acquire(request: proto::AcquireRequest) -> Result<Acquire, Status> {
         client_address: bounded(request.client_address, "client_address")?.into(),
         priority: priority(request.priority)?,
         labels: labels(request.labels)?,
+        token_id: token_id(request.token_id)?,
     })
+}
+
+fn token_id(id: String) -> Result<Option<Arc<str>>, Status> {
+    let id = bounded(id, "token_id")?;
+    Ok((!id.is_empty()).then(|| id.into()))
 }
 
 fn priority(priority: u32) -> Result<Priority, Status> {
@@ -255,10 +270,10 @@ fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
                 proto::EndCause::Unspecified => EndCause::Unlisted,
                 proto::EndCause::Client => EndCause::Client,
                 proto::EndCause::Instance => EndCause::Instance,
-                proto::EndCause::Berth
-                | proto::EndCause::TokenExpired
-                | proto::EndCause::MaxAge => EndCause::Berth,
+                proto::EndCause::Berth => EndCause::Berth,
                 proto::EndCause::NotEstablished => EndCause::NotEstablished,
+                proto::EndCause::TokenExpired => EndCause::TokenExpired,
+                proto::EndCause::MaxAge => EndCause::MaxAge,
             };
             Ok(ReportedEnd {
                 session: bounded(ended.session, "ended.session")?.into(),
@@ -275,22 +290,28 @@ fn sync(request: proto::SyncRequest) -> Result<Sync, Status> {
 }
 
 fn session(session: proto::Session) -> Result<ReportedSession, Status> {
-    let grant = session
-        .fence
-        .map(|reported| {
-            Ok::<_, Status>(Grant {
-                fence: fence(reported),
-                instance: bounded(session.instance, "sessions.instance")?.into(),
-            })
-        })
-        .transpose()?;
-    Ok(ReportedSession {
-        session: bounded(session.session, "sessions.session")?.into(),
+    let id = bounded(session.session, "sessions.session")?.into();
+    let Some(reported) = session.fence else {
+        // What is pending may not be known to its own filter yet, whose it is and from which pool: its Acquire says so.
+        return Ok(ReportedSession {
+            session: id,
+            lease: None,
+        });
+    };
+    let lease = ReportedLease {
+        grant: Grant {
+            fence: fence(reported),
+            instance: bounded(session.instance, "sessions.instance")?.into(),
+        },
         pool: bounded(session.pool, "sessions.pool")?.into(),
         owner: owner(session.owner)?,
         client_address: bounded(session.client_address, "sessions.client_address")?.into(),
-        established: session.established && grant.is_some(),
-        grant,
+        token_id: token_id(session.token_id)?,
+        established: session.established,
+    };
+    Ok(ReportedSession {
+        session: id,
+        lease: Some(lease),
     })
 }
 
@@ -361,6 +382,7 @@ mod tests {
                 Refusal::QueueFull { retry_after },
                 (Reason::QueueFull, Some(2)),
             ),
+            (Refusal::Revoked, (Reason::Revoked, None)),
             (Refusal::SessionExists, (Reason::SessionExists, None)),
             (Refusal::Superseded, (Reason::Superseded, None)),
             (Refusal::Terminated, (Reason::Cancelled, None)),
@@ -384,6 +406,81 @@ mod tests {
     }
 
     #[test]
+    fn zero_is_not_said_of_what_has_no_time_left() {
+        for (left, said) in [(0, 1), (1, 1), (1_500, 1_500)] {
+            assert_eq!(max_age(Duration::from_millis(left)), said);
+        }
+        assert_eq!(max_age(Duration::MAX), u64::MAX);
+    }
+
+    fn held() -> proto::Session {
+        proto::Session {
+            session: "s".to_owned(),
+            pool: "web".to_owned(),
+            owner: Some(proto::Owner::default()),
+            fence: Some(proto::Fence::default()),
+            instance: "gpu-1".to_owned(),
+            established: true,
+            token_id: "jti".to_owned(),
+            ..proto::Session::default()
+        }
+    }
+
+    #[test]
+    fn what_is_pending_may_be_nobodys_yet() {
+        let lease = session(held()).unwrap().lease.unwrap();
+        assert_eq!(lease.token_id.as_deref(), Some("jti"));
+        assert!(lease.established);
+        let nobodys = proto::Session {
+            session: "s".to_owned(),
+            ..proto::Session::default()
+        };
+        for pending in [
+            nobodys,
+            proto::Session {
+                fence: None,
+                ..held()
+            },
+        ] {
+            let reported = session(pending).unwrap();
+            assert_eq!(reported.session.as_str(), "s");
+            assert!(reported.lease.is_none());
+        }
+        let ownerless = proto::Session {
+            owner: None,
+            ..held()
+        };
+        assert!(session(ownerless).is_err(), "what is held is somebody's");
+    }
+
+    #[test]
+    fn each_cause_of_an_end_is_known() {
+        use proto::EndCause as Wire;
+        for (wire, cause) in [
+            (Wire::Unspecified, EndCause::Unlisted),
+            (Wire::Client, EndCause::Client),
+            (Wire::Instance, EndCause::Instance),
+            (Wire::Berth, EndCause::Berth),
+            (Wire::NotEstablished, EndCause::NotEstablished),
+            (Wire::TokenExpired, EndCause::TokenExpired),
+            (Wire::MaxAge, EndCause::MaxAge),
+        ] {
+            let ended = proto::Ended {
+                session: "s".to_owned(),
+                fence: None,
+                cause: wire.into(),
+            };
+            let request = proto::SyncRequest {
+                vm: Some(proto::Vm::default()),
+                ended: vec![ended],
+                ..proto::SyncRequest::default()
+            };
+            let found = sync(request).unwrap().ended.first().unwrap().cause;
+            assert_eq!(found, cause, "{wire:?}");
+        }
+    }
+
+    #[test]
     fn what_no_filter_says_is_refused() {
         let pairs = |count: usize, length: usize| {
             let names = (0..count).map(|n| (n.to_string(), "v".repeat(length)));
@@ -396,6 +493,7 @@ mod tests {
             priority(256).map(|_| ()),
             pairs(17, 1).map(|_| ()),
             pairs(1, 1025).map(|_| ()),
+            token_id("j".repeat(1025)).map(|_| ()),
         ] {
             let status = refused.unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");

@@ -47,6 +47,8 @@ pub enum Reason {
     QueueFull,
     /// The client did not finish its request in time.
     RequestTimeout,
+    /// The operator revoked the user, the token or the session.
+    Revoked,
     /// The policy gives a user one session, and there is one.
     SessionExists,
     /// A newer request of the same user took this one's place.
@@ -93,6 +95,7 @@ impl Reason {
         Self::UnknownApiKey,
         Self::WrongType,
         Self::LifetimeTooLong,
+        Self::Revoked,
         Self::PoolForbidden,
         Self::UserForbidden,
         Self::OriginForbidden,
@@ -140,6 +143,7 @@ impl Reason {
             Self::UnknownApiKey => "unknown_api_key",
             Self::WrongType => "wrong_type",
             Self::LifetimeTooLong => "lifetime_too_long",
+            Self::Revoked => "revoked",
             Self::PoolForbidden => "pool_forbidden",
             Self::UserForbidden => "user_forbidden",
             Self::OriginForbidden => "origin_forbidden",
@@ -179,7 +183,8 @@ impl Reason {
             | Self::WrongAudience
             | Self::WrongType
             | Self::LifetimeTooLong
-            | Self::UnknownApiKey => 401,
+            | Self::UnknownApiKey
+            | Self::Revoked => 401,
             Self::PoolForbidden | Self::OriginForbidden | Self::UserForbidden => 403,
             Self::NotFound | Self::NoSuchPool => 404,
             Self::MethodNotAllowed => 405,
@@ -214,6 +219,7 @@ impl Reason {
             Self::UnknownApiKey => "The API key is not known here.",
             Self::WrongType => "The token is of a kind that is not accepted here.",
             Self::LifetimeTooLong => "The token is good for longer than is accepted here.",
+            Self::Revoked => "The credential, or its user, was revoked.",
             Self::PoolForbidden => "The token does not permit this pool.",
             Self::UserForbidden => "This user is not let in here.",
             Self::OriginForbidden => "The web page that asks may not open sessions here.",

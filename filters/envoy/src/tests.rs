@@ -20,6 +20,7 @@ use crate::root::Root;
 use crate::session::{ContextId, Token};
 use crate::worker::Worker;
 
+mod algorithms;
 mod configuration;
 mod requests;
 mod sessions;

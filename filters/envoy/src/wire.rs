@@ -1,5 +1,6 @@
 //! The messages between a VM and the control plane, on the wire.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(crate) fn acquire_request(acquire: &Acquire<'_>) -> Vec<u8> {
             pool: admitted.pool.clone(),
             owner: Some(owner(&admitted.owner)),
             priority: admitted.priority.into(),
-            labels: admitted.labels.iter().cloned().collect(),
+            labels: labels(&admitted.labels),
             token_id: admitted.token_id.clone(),
             ..request
         },
@@ -194,6 +195,13 @@ fn header((name, value): &(String, Vec<u8>)) -> proto::Header {
         name: name.clone(),
         value: value.clone(),
     }
+}
+
+fn labels(labels: &[(String, String)]) -> BTreeMap<String, String> {
+    // To collect them would sort them first, and what sorts is 8 kB of the module.
+    let mut map = BTreeMap::new();
+    map.extend(labels.iter().cloned());
+    map
 }
 
 fn vm(identity: &Identity, sequence: u64) -> proto::Vm {

@@ -1,5 +1,6 @@
 //! `berth-package-filter IN.wasm OUT.wasm` makes the module that is shipped of the one that cargo built: without the
-//! callbacks the filter does not use, and known to ask its host for nothing an Envoy does not give.
+//! callbacks the filter does not use and what only they reach, and known to ask its host for nothing an Envoy does not
+//! give.
 
 mod module;
 

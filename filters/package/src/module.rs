@@ -1,10 +1,9 @@
-//! The rewriting and the checks, on bytes.
+//! What is shipped of a module, and the checks, on bytes.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
+mod rewrite;
 
-use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
-use wasmparser::{Export, ExportSectionReader, ExternalKind, Import, Parser, Payload, TypeRef};
+use wasm_encoder::reencode;
+use wasmparser::{Import, Parser, Payload, TypeRef};
 
 /// A module that can be shipped.
 #[derive(Debug)]
@@ -20,9 +19,9 @@ pub(crate) enum ModuleError {
     /// It is not a valid WebAssembly module.
     #[error("not a WebAssembly module: {0}")]
     Invalid(#[from] wasmparser::Error),
-    /// One of its sections reaches beyond its end.
-    #[error("a section reaches beyond the module's end")]
-    Truncated,
+    /// It has something in it that cannot be written again.
+    #[error("cannot be rewritten: {0}")]
+    NotRewritten(#[from] reencode::Error),
     /// It asks for something that Envoy does not give, and would not load.
     #[error("imports {module}.{name}, which Envoy does not give")]
     ForeignImport {
@@ -37,47 +36,59 @@ pub(crate) enum ModuleError {
 }
 
 /// Takes the callbacks that the filter does not use out of `module`'s exports, so that Envoy does not call them: the body
-/// callbacks among them, which it would otherwise enter for every chunk that a session relays.
+/// callbacks among them, which it would otherwise enter for every chunk that a session relays. With them goes all that
+/// only they could reach.
 ///
 /// # Errors
 /// When the module must not be shipped.
 pub(crate) fn package(module: &[u8]) -> Result<Packaged, ModuleError> {
     wasmparser::validate(module)?;
-    let mut output = Module::new();
-    let mut dropped = Vec::new();
-    let mut exported = BTreeSet::new();
+    let bytes = rewrite::rewrite(module, stays)?;
+    wasmparser::validate(&bytes)?;
 
-    for payload in Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        match &payload {
-            Payload::ImportSection(imports) => {
-                for import in imports.clone().into_imports() {
-                    check(import?)?;
-                }
-            }
-            Payload::ExportSection(exports) => {
-                output.section(&kept(exports.clone(), &mut exported, &mut dropped)?);
-                continue;
-            }
-            _ => {}
-        }
-        if let Some((id, range)) = payload.as_section() {
-            let data = part(module, range).ok_or(ModuleError::Truncated)?;
-            output.section(&RawSection { id, data });
-        }
+    for import in imports(&bytes)? {
+        check(import)?;
     }
-
-    if let Some(missing) = NEEDED
+    let exported = exports(&bytes)?;
+    let dropped = exports(module)?
         .into_iter()
-        .chain(CALLBACKS)
-        .find(|name| !exported.contains(name))
-    {
-        return Err(ModuleError::MissingExport(missing));
+        .filter(|name| !exported.contains(name))
+        .map(str::to_owned)
+        .collect();
+    let mut needed = NEEDED.into_iter().chain(CALLBACKS);
+    match needed.find(|name| !exported.contains(name)) {
+        Some(missing) => Err(ModuleError::MissingExport(missing)),
+        None => Ok(Packaged { bytes, dropped }),
     }
-    Ok(Packaged {
-        bytes: output.finish(),
-        dropped,
-    })
+}
+
+/// Whether an export is kept: all but the callbacks that are not used.
+fn stays(export: &str) -> bool {
+    !export.starts_with("proxy_on_") || NEEDED.contains(&export) || CALLBACKS.contains(&export)
+}
+
+fn imports(module: &[u8]) -> Result<Vec<Import<'_>>, wasmparser::Error> {
+    let mut imports = Vec::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ImportSection(section) = payload? {
+            for import in section.into_imports() {
+                imports.push(import?);
+            }
+        }
+    }
+    Ok(imports)
+}
+
+fn exports(module: &[u8]) -> Result<Vec<&str>, wasmparser::Error> {
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ExportSection(section) = payload? {
+            for export in section {
+                names.push(export?.name);
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// Whether Envoy gives what is imported.
@@ -94,39 +105,6 @@ fn check(import: Import<'_>) -> Result<(), ModuleError> {
         module: import.module.to_owned(),
         name: import.name.to_owned(),
     })
-}
-
-/// The exports that stay: all but the callbacks that are not used.
-fn kept<'a>(
-    exports: ExportSectionReader<'a>,
-    exported: &mut BTreeSet<&'a str>,
-    dropped: &mut Vec<String>,
-) -> Result<ExportSection, ModuleError> {
-    let mut section = ExportSection::new();
-    for export in exports {
-        let Export { name, kind, index } = export?;
-        if name.starts_with("proxy_on_") && !NEEDED.contains(&name) && !CALLBACKS.contains(&name) {
-            dropped.push(name.to_owned());
-        } else {
-            exported.insert(name);
-            section.export(name, encoded(kind), index);
-        }
-    }
-    Ok(section)
-}
-
-const fn encoded(kind: ExternalKind) -> ExportKind {
-    match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => ExportKind::Func,
-        ExternalKind::Table => ExportKind::Table,
-        ExternalKind::Memory => ExportKind::Memory,
-        ExternalKind::Global => ExportKind::Global,
-        ExternalKind::Tag => ExportKind::Tag,
-    }
-}
-
-fn part(module: &[u8], range: Range<u64>) -> Option<&[u8]> {
-    module.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
 }
 
 /// What an Envoy needs besides the callbacks: the version of the ABI, and memory to put arguments into.

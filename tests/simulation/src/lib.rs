@@ -13,6 +13,6 @@ mod shrink;
 mod world;
 
 pub use coverage::{Coverage, EXPECTED};
-pub use schedule::{Action, Agents, Memory, Schedule, Severity, Step};
+pub use schedule::{Action, Agents, Memory, Schedule, Severity, Step, Target};
 pub use shrink::shrink;
 pub use world::{Run, Violation, run};

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::placement::RevocationSpan;
 use crate::random::Random;
 
 /// Which instances have an agent.
@@ -203,6 +204,10 @@ pub enum Action {
     Impostor(usize),
     /// A session is terminated.
     Terminate(usize),
+    /// Something is revoked, for so long.
+    Revoke(Target, RevocationSpan),
+    /// A revocation is lifted.
+    Lift(usize),
     /// A pool's rules are drawn anew.
     Policy(usize, u64),
     /// A proxy acknowledges an instance, or its removal.
@@ -216,6 +221,27 @@ pub enum Action {
     },
     /// A proxy moves to another zone.
     Zone(usize, usize),
+}
+
+/// What is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A session that is known.
+    Session(usize),
+    /// The user of a device.
+    Subject {
+        /// The device.
+        device: usize,
+        /// Only as one issuer says it.
+        of_one: bool,
+    },
+    /// The token of a device.
+    Token {
+        /// The device.
+        device: usize,
+        /// Only as one issuer says it.
+        of_one: bool,
+    },
 }
 
 impl Action {
@@ -252,6 +278,10 @@ impl Action {
             Self::Quarantine(_, false) => "end of quarantine",
             Self::Impostor(_) => "impostor",
             Self::Terminate(_) => "terminate",
+            Self::Revoke(Target::Session(_), _) => "revoke a session",
+            Self::Revoke(Target::Subject { .. }, _) => "revoke a user",
+            Self::Revoke(Target::Token { .. }, _) => "revoke a token",
+            Self::Lift(_) => "lift",
             Self::Policy(..) => "policy",
             Self::Reach { reached: true, .. } => "reach",
             Self::Reach { reached: false, .. } => "reach no more",
@@ -345,7 +375,9 @@ impl Action {
 
     fn draw_operator(random: &mut Random) -> Self {
         let instance = random.index(8);
-        match random.below(13) {
+        match random.below(18) {
+            13..=15 => Self::draw_revocation(random),
+            16 | 17 => Self::Lift(random.index(8)),
             12 => Self::Impostor(random.index(64)),
             0 => Self::Drain(instance, true),
             1 | 2 => Self::Drain(instance, false),
@@ -365,6 +397,17 @@ impl Action {
             },
             _ => Self::Zone(random.index(8), random.index(3)),
         }
+    }
+
+    fn draw_revocation(random: &mut Random) -> Self {
+        let (device, of_one) = (random.index(DEVICES), random.percent(50));
+        let target = match random.below(3) {
+            0 => Target::Session(random.index(64)),
+            1 => Target::Subject { device, of_one },
+            _ => Target::Token { device, of_one },
+        };
+        let span = random.millis(2_000..40_000);
+        Self::Revoke(target, RevocationSpan::new(span).unwrap_or_default())
     }
 
     fn draw_small_fault(random: &mut Random) -> Self {

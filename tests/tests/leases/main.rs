@@ -13,6 +13,7 @@ mod pending;
 mod probes;
 mod queue;
 mod resume;
+mod revoked;
 mod silence;
 mod vanished;
 
@@ -25,6 +26,9 @@ use tokio::time::timeout;
 
 /// Much longer than anything here takes, on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(20);
+
+/// What the operator ends is over by then: a tick, and the Sync in it.
+const PROMPTLY: Duration = Duration::from_secs(2);
 
 /// A client whose user, and whose name in the instances' records, is `who`.
 fn client(world: &World, pool: &str, who: &str) -> ClientBuilder {

@@ -7,7 +7,7 @@ use berth_tests::{Error, Family, World};
 use tokio::time::timeout;
 
 use crate::crowd::Crowd;
-use crate::{SOON, client, deserted, echo, lease_is, live, no_instance, visits};
+use crate::{PROMPTLY, client, deserted, echo, lease_is, live, no_instance, visits};
 
 /// One instance, kept for its client for a minute.
 async fn one_instance() -> World {
@@ -72,7 +72,8 @@ async fn a_terminated_session_is_closed_and_its_instance_anybodys() {
     let told = world.berth().command(&["sessions", "terminate", id]).await;
     assert!(told.unwrap().contains(id));
 
-    let departure = timeout(SOON, alice.departure()).await.unwrap().unwrap();
+    let departure = timeout(PROMPTLY, alice.departure()).await.unwrap();
+    let departure = departure.unwrap();
     assert!(
         matches!(departure, Departure::Fin | Departure::Reset),
         "{departure:?}"

@@ -1,6 +1,5 @@
 //! `GET /v1/history`.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{pick, problem};
+use super::{pick, problem, rfc3339};
 use crate::clock;
 use crate::store::{History, HistoryError, HistoryQuery, Limit, PastRecord, UnixMillis};
 
@@ -87,6 +86,7 @@ fn past(past: &PastRecord) -> Value {
         "issuer": &*past.owner.user.issuer,
         "subject": &*past.owner.user.subject,
         "tenant": &*past.owner.tenant,
+        "token_id": past.token_id.as_deref(),
         "client_address": &*past.client_address,
         "node": past.node.as_str(),
         "pick": pick(&past.pick),
@@ -96,11 +96,4 @@ fn past(past: &PastRecord) -> Value {
         "lasted_seconds": lasted.map(|lasted| lasted.as_secs()),
         "end": past.end.label(),
     })
-}
-
-/// `None` for a year of five digits, which RFC 3339 does not have.
-fn rfc3339(time: UnixMillis) -> Option<String> {
-    let mut text = String::new();
-    let time = humantime::format_rfc3339_millis(time.to_system_time()?);
-    write!(text, "{time}").is_ok().then_some(text)
 }

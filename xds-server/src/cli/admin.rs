@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Method, StatusCode, Url};
-use serde::{Deserialize, de::DeserializeOwned};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{causes::Causes, http};
@@ -56,7 +56,28 @@ impl AdminApi {
         query: &[(&str, String)],
         show: fn(T) -> String,
     ) -> Result<String, AdminError> {
-        let answer = self.request(Method::GET, path, query).await?;
+        let request = self.prepare(Method::GET, path, query)?;
+        let answer = self.send(path, request).await?;
+        self.shown(&answer, show)
+    }
+
+    /// Has something made of what is given, and tells what came of it.
+    pub(super) async fn create<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        given: &impl Serialize,
+        show: fn(T) -> String,
+    ) -> Result<String, AdminError> {
+        let request = self.prepare(Method::POST, path, &[])?.json(given);
+        let answer = self.send(path, request).await?;
+        self.shown(&answer, show)
+    }
+
+    fn shown<T: DeserializeOwned>(
+        &self,
+        answer: &Answer,
+        show: fn(T) -> String,
+    ) -> Result<String, AdminError> {
         if self.json {
             return answer.json();
         }
@@ -71,28 +92,45 @@ impl AdminApi {
         verb: &str,
         outcome: &str,
     ) -> Result<String, AdminError> {
-        let path = [what, name, verb];
-        let answer = self.request(Method::POST, &path, &[]).await?;
+        self.order(Method::POST, &[what, name, verb], name, outcome)
+            .await
+    }
+
+    /// Takes away one of `what`.
+    pub(super) async fn delete(
+        &self,
+        what: &str,
+        name: &str,
+        outcome: &str,
+    ) -> Result<String, AdminError> {
+        self.order(Method::DELETE, &[what, name], name, outcome)
+            .await
+    }
+
+    async fn order(
+        &self,
+        method: Method,
+        path: &[&str],
+        name: &str,
+        outcome: &str,
+    ) -> Result<String, AdminError> {
+        let request = self.prepare(method, path, &[])?;
+        let answer = self.send(path, request).await?;
         if self.json {
             return answer.json();
         }
         Ok(format!("{name} {outcome}\n"))
     }
 
-    /// Sends a request, and returns an answer that is a success.
-    async fn request(
+    fn prepare(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, String)],
-    ) -> Result<Answer, AdminError> {
-        let not_found = |message| AdminError::NotFound {
-            message,
-            list: format!("berth {}", path.first().unwrap_or(&"--help")),
-        };
+    ) -> Result<RequestBuilder, AdminError> {
         // In a path these are no names, and cannot be written as if they were (WHATWG URL, "double-dot segment").
         if let Some(name) = path.iter().find(|name| ["", ".", ".."].contains(name)) {
-            return Err(not_found(format!("nothing is called `{name}`")));
+            return Err(not_found(path, format!("nothing is called `{name}`")));
         }
         let mut url = self.admin.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -101,16 +139,17 @@ impl AdminApi {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let unreachable = |error: reqwest::Error| AdminError::Unreachable {
-            url: self.admin.clone(),
-            error: error.without_url(),
-        };
         // A proxy from the environment has no business between us and loopback.
         let client = http::plain_client().timeout(TIMEOUT).build();
-        let client = client.map_err(unreachable)?;
-        let response = client.request(method, url.clone()).send().await;
-        let response = response.map_err(unreachable)?;
-        let status = response.status();
+        let client = client.map_err(|error| self.unreachable(error))?;
+        Ok(client.request(method, url))
+    }
+
+    /// Sends a request, and returns an answer that is a success.
+    async fn send(&self, path: &[&str], request: RequestBuilder) -> Result<Answer, AdminError> {
+        let unreachable = |error| self.unreachable(error);
+        let response = request.send().await.map_err(unreachable)?;
+        let (status, url) = (response.status(), response.url().clone());
         let body = response.bytes().await.map_err(unreachable)?.to_vec();
         let answer = Answer { url, body };
         if status.is_success() {
@@ -118,7 +157,7 @@ impl AdminApi {
         }
         let Problem { error: message } = answer.parse()?;
         if status == StatusCode::NOT_FOUND {
-            return Err(not_found(message));
+            return Err(not_found(path, message));
         }
         Err(AdminError::Refused {
             url: answer.url,
@@ -126,6 +165,18 @@ impl AdminApi {
             message,
         })
     }
+
+    fn unreachable(&self, error: reqwest::Error) -> AdminError {
+        AdminError::Unreachable {
+            url: self.admin.clone(),
+            error: error.without_url(),
+        }
+    }
+}
+
+fn not_found(path: &[&str], message: String) -> AdminError {
+    let list = format!("berth {}", path.first().unwrap_or(&"--help"));
+    AdminError::NotFound { message, list }
 }
 
 /// What came back, and from where.

@@ -16,6 +16,7 @@ use self::{
     history::HistoryCommand,
     instances::InstancesCommand,
     keys::KeysCommand,
+    revocations::{RevocationsCommand, RevokeCommand},
     sessions::SessionsCommand,
     token::{TokenCommand, TokenError},
 };
@@ -25,6 +26,7 @@ mod config;
 mod history;
 mod instances;
 mod keys;
+mod revocations;
 mod sessions;
 mod table;
 mod token;
@@ -55,6 +57,10 @@ enum Command {
     History(HistoryCommand),
     /// List the issuers' keys, and when they were fetched
     Keys(KeysCommand),
+    /// Keep out a user, a token or a session, and close what is live of it
+    Revoke(RevokeCommand),
+    /// List what is revoked; lift a revocation
+    Revocations(RevocationsCommand),
 }
 
 /// Why a command did not do what it was told to.
@@ -112,6 +118,8 @@ async fn execute(command: Command) -> Result<(), CliError> {
         Command::Sessions(command) => command.execute().await?,
         Command::History(command) => command.execute().await?,
         Command::Keys(command) => command.execute().await?,
+        Command::Revoke(command) => command.execute().await?,
+        Command::Revocations(command) => command.execute().await?,
     };
     match io::stdout().write_all(answer.as_bytes()) {
         // The reader has seen enough: `berth sessions | head`.
@@ -141,6 +149,7 @@ Examples:
   berth instances drain gpu-1                give gpu-1 to nobody new
   berth sessions                             who is there?
   berth history --since 1h                   who was there?
+  berth revoke --subject alice               close alice's sessions, and let her in no more
 
 Exit codes: 0 done, 1 failed, 64 the arguments or the configuration have to be changed.
 ";

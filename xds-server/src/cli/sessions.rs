@@ -18,7 +18,7 @@ Examples:
   berth sessions show ID               one of them, and why it has the instance it has
   berth sessions terminate ID          close a session; its instance is free after that
 
-Sessions that are over are in the history: `berth history`.")]
+Sessions that are over are in the history: `berth history`. To keep a user out as well: `berth revoke`.")]
 pub(super) struct SessionsCommand {
     #[command(flatten)]
     api: AdminApi,
@@ -63,8 +63,10 @@ struct Session {
     pool: String,
     /// None while it waits for one.
     instance: Option<String>,
+    issuer: String,
     subject: String,
     tenant: String,
+    token_id: Option<String>,
     client_address: String,
     state: String,
     pick: Option<Pick>,
@@ -136,8 +138,10 @@ fn shown(session: Session) -> String {
         ("WHY", why.unwrap_or_default()),
         ("STATE", session.state),
         ("FOR", age(session.age_seconds)),
+        ("ISSUER", session.issuer),
         ("SUBJECT", session.subject),
         ("TENANT", session.tenant),
+        ("TOKEN", session.token_id.unwrap_or_default()),
         ("CLIENT", session.client_address),
         ("NODE", session.node),
         ("VM", session.vm),

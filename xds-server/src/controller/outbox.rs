@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::error;
 
-use super::{NotStored, OrderError, Reply};
-use crate::placement::{Close, Outcome, RequestId, SessionId, Time};
+use super::{NotStored, OrderError, Reply, RevokeError};
+use crate::placement::{Close, Outcome, RequestId, RevocationEffect, SessionId, Time};
 use crate::store::Batch;
 use crate::store::writer::{Health, Journal, Progress, Ticket};
 
@@ -24,8 +24,15 @@ pub(super) enum Word {
         session: SessionId,
         outcome: Outcome,
     },
+    /// To the operator, about a revocation that was to be lifted.
+    Lifted(Reply<Result<bool, NotStored>>, bool),
     /// To the operator, about an instance.
     Ordered(Reply<Result<(), OrderError>>, Result<(), OrderError>),
+    /// To the operator, about what was to be revoked.
+    Revoked(
+        Reply<Result<RevocationEffect, RevokeError>>,
+        Result<RevocationEffect, RevokeError>,
+    ),
     /// To a VM.
     Synced(Reply<Vec<Close>>, Vec<Close>),
     /// To the operator, about a session.

@@ -15,14 +15,18 @@ use tracing::info;
 use super::outbox::{Outbox, Word, WriterGone};
 use super::{
     Cancel, Controller, Event, Events, InstanceStatus, NotPlaced, OrderError, Placed, Reply,
+    RevocationStatus, RevokeError,
 };
-use crate::clock::{AttendedClock, Clock};
+use crate::clock::{self, AttendedClock, Clock};
 use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
 use crate::keys::IssuerKeys;
 use crate::metrics::{Metrics, Scrape};
-use crate::placement::{InstanceName, Placement, PoolName, RequestId, Time};
+use crate::placement::{
+    InstanceName, Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time,
+};
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
+use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
 use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
 
@@ -178,10 +182,31 @@ impl Task {
             }
             Event::FilterConfiguration(configuration) => self.configure_filters(configuration),
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
+            Event::LiftRevocation(id, reply) => {
+                let known = placement.lift_revocation(id);
+                if known {
+                    info!(%id, "the operator lifts the revocation");
+                }
+                self.outbox.say(Word::Lifted(reply, known));
+            }
             Event::Metrics(reply) => answer_to(reply, self.metrics(now)),
             Event::Quarantine(instance, quarantined, reply) => {
                 let outcome = self.parts.fleet.quarantine(&instance, quarantined);
                 self.order(reply, outcome);
+            }
+            Event::Revocations(reply) => answer_to(reply, self.revocations(now)),
+            Event::Revoke(revoke, reply) => {
+                let done = placement.revoke(now, revoke);
+                if let Ok(RevocationEffect {
+                    id,
+                    closing,
+                    refused,
+                }) = done
+                {
+                    info!(%id, closing, refused, "the operator revokes");
+                }
+                let done = done.map_err(|RevocationsFull| RevokeError::Full);
+                self.outbox.say(Word::Revoked(reply, done));
             }
             Event::Sessions(reply) => {
                 let mut sessions: Vec<_> = placement.sessions(now).collect();
@@ -244,6 +269,21 @@ impl Task {
         instances
     }
 
+    fn revocations(&self, now: Time) -> Vec<RevocationStatus> {
+        let stamp = Stamp {
+            now,
+            unix: clock::unix_millis(),
+        };
+        let revocations = self.parts.placement.revocations();
+        revocations
+            .map(|revocation| RevocationStatus {
+                revocation: revocation.clone(),
+                since: stamp.to_unix(revocation.since),
+                until: stamp.to_unix(revocation.until),
+            })
+            .collect()
+    }
+
     /// How many wait in each pool.
     fn waiting(&self, now: Time) -> BTreeMap<PoolName, usize> {
         let pools = self.parts.families.keys();
@@ -275,6 +315,7 @@ impl Task {
             now: self.parts.clock.now(),
             learning: self.parts.placement.is_learning(),
             nodes: self.reach.connected(),
+            revocations: self.parts.placement.revocations().len(),
             store_failing: self.outbox.is_failing(),
             store: self.outbox.progress(),
             waiting: self.waiting(now),

@@ -8,7 +8,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::fleet::{Fleet, InstanceSpec, Thresholds};
 use crate::placement::{
-    self, Labels, LeaseRecord, Origin, Owner, Placement, PoolPolicy, Priority, Timing, User,
+    self, CloseReason, Labels, LeaseRecord, Origin, Owner, Placement, PoolPolicy, Priority,
+    RecordedState, RevocationSpan, Revoked, Timing, User,
 };
 use crate::store::writer::{Health as StoreHealth, Progress, Ticket, Writer};
 use crate::store::{
@@ -227,6 +228,7 @@ fn acquire(session: &str, sequence: u64) -> Acquire {
         client_address: "203.0.113.9".into(),
         priority: Priority::default(),
         labels: Labels::default(),
+        token_id: None,
     }
 }
 
@@ -358,6 +360,77 @@ async fn a_grant_that_found_no_room_is_given_back() {
     assert_eq!(scene.store.lease("web-1"), None);
     let placed = controller.acquire(acquire("s-2", 2)).await.unwrap();
     assert!(placed.is_ok());
+}
+
+fn revoke(subject: &str) -> Revoke {
+    Revoke {
+        what: Revoked::Subject {
+            issuer: None,
+            subject: subject.into(),
+        },
+        span: RevocationSpan::default(),
+        note: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_holds_at_once_and_is_told_when_it_is_durable() {
+    let scene = scene(Disk::Well);
+    let controller = scene.controller.clone();
+    let placed = controller.acquire(acquire("s-1", 1)).await.unwrap();
+    assert!(placed.is_ok());
+    let before = controller.revocations_seen();
+    scene.store.set(Disk::Stuck);
+    let mut revoked = Box::pin(controller.revoke(revoke("of-s-1")));
+    assert!(revoked.as_mut().now_or_never().is_none());
+    let listed = controller.revocations().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_ne!(controller.revocations_seen(), before);
+    assert!(revoked.as_mut().now_or_never().is_none());
+    scene.store.set(Disk::Well);
+    let done = revoked.await.unwrap().unwrap();
+    assert_eq!((done.closing, done.refused), (1, 0));
+    let kept = || {
+        let kept = scene.store.0.0.lock().unwrap();
+        kept.batch.revocation_of(done.id)
+    };
+    assert_eq!(kept().as_ref(), Some(&listed[0].revocation));
+    let closing = scene.store.lease("web-1").unwrap().state;
+    let closing = matches!(
+        closing,
+        RecordedState::Held {
+            closing: Some(CloseReason::Revoked)
+        }
+    );
+    assert!(closing, "it goes with the same commit");
+    let refused = controller.check(acquire("s-1", 2)).await.unwrap();
+    assert_eq!(refused, Err(Refusal::Revoked.into()));
+
+    assert_eq!(controller.lift_revocation(done.id).await, Ok(Ok(true)));
+    assert_eq!(kept(), None);
+    assert_eq!(controller.lift_revocation(done.id).await, Ok(Ok(false)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_disk_does_not_take_of_revocations_is_said() {
+    let mut scene = scene(Disk::Well);
+    let controller = scene.controller.clone();
+    let done = controller.revoke(revoke("alice")).await.unwrap().unwrap();
+    scene.store.set(Disk::Full);
+    let revoked = controller.revoke(revoke("bob")).await.unwrap();
+    assert_eq!(revoked, Err(NotStored.into()));
+    let lifted = controller.lift_revocation(done.id).await.unwrap();
+    assert_eq!(lifted, Err(NotStored));
+    // Both hold until the next start, and longer once there is room.
+    let holding = controller.revocations().await.unwrap();
+    let [bobs] = holding.as_slice() else {
+        panic!("{holding:?}");
+    };
+    scene.store.set(Disk::Well);
+    health(&mut scene, |health| matches!(health, StoreHealth::Well)).await;
+    let kept = scene.store.0.0.lock().unwrap();
+    assert!(kept.batch.revocation_of(bobs.revocation.id).is_some());
+    assert!(kept.batch.revocation_of(done.id).is_none());
 }
 
 /// Its filter has not heard that it was granted, and forgets whom it is told to refuse.

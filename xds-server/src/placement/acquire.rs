@@ -7,7 +7,8 @@ use super::keys::{SessionKey, SlotKey};
 use super::lease::LeaseState;
 use super::timers::Timer;
 use super::types::{
-    Acquire, CloseReason, Outcome, Pick, Refusal, RequestId, SecondDevice, SessionId, Time, Why,
+    Acquire, CloseReason, EndCause, Outcome, Pick, Refusal, RequestId, SecondDevice, SessionId,
+    Time, Why,
 };
 use super::vm::Vm;
 use super::{Ignored, Placement, Session, SessionState, Waiting, WaitingPlace};
@@ -27,7 +28,9 @@ impl Placement {
             self.ignore(Ignored::LateAcquire);
             self.refuse(request, &acquire.session, Refusal::Cancelled);
         } else if let Some(known) = known {
-            self.acquire_again(request, known, &acquire);
+            self.acquire_again(now, request, known, &acquire);
+        } else if self.is_revoked(&acquire) {
+            self.refuse(request, &acquire.session, Refusal::Revoked);
         } else if let Some(pool) = self.pools.find(&acquire.pool) {
             let user = self.users.find_or_insert_default(&acquire.owner.user);
             let hold = self.pools.get(pool).map(|pool| pool.policy.hold);
@@ -78,6 +81,9 @@ impl Placement {
     /// # Errors
     /// The refusal.
     pub fn check(&self, now: Time, acquire: &Acquire) -> Result<(), Refusal> {
+        if self.is_revoked(acquire) {
+            return Err(Refusal::Revoked);
+        }
         let pool = self.pools.find(&acquire.pool).ok_or(Refusal::NoSuchPool)?;
         if self.learning {
             return Err(Refusal::Learning);
@@ -145,7 +151,9 @@ impl Placement {
     }
 
     /// The same session asks again: an answer was lost, or the first Acquire never came.
-    fn acquire_again(&mut self, request: RequestId, key: SessionKey, acquire: &Acquire) {
+    fn acquire_again(&mut self, now: Time, request: RequestId, key: SessionKey, acquire: &Acquire) {
+        let known = self.sessions.get(key);
+        let revoked = known.is_some_and(|known| self.is_revoked(&known.acquire));
         let Some(known) = self.sessions.get_mut(key) else {
             return;
         };
@@ -154,11 +162,20 @@ impl Placement {
             self.ignore(Ignored::ForeignSession);
             return self.refuse(request, session, Refusal::IdInUse);
         }
+        // A VM that has heard that it was granted does not ask once more.
+        let unheard = acquire.origin.sequence > known.sequence;
         known.sequence = known.sequence.max(acquire.origin.sequence);
         match &mut known.state {
             SessionState::Waits(waiting) => {
                 let earlier = std::mem::replace(&mut waiting.request, request);
                 self.refuse(earlier, session, Refusal::Cancelled);
+            }
+            // Said twice on its way, it may be on its way to the instance by the first answer: its VM is to close it.
+            SessionState::Holds(_) if revoked => {
+                self.refuse(request, session, Refusal::Revoked);
+                if unheard {
+                    self.end(now, key, EndCause::NotEstablished);
+                }
             }
             SessionState::Holds(slot) => {
                 let (slot, sequence) = (*slot, known.sequence);

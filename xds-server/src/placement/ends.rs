@@ -54,11 +54,13 @@ impl Placement {
                 Some(
                     CloseReason::Expired
                     | CloseReason::Fenced
+                    | CloseReason::Revoked
                     | CloseReason::Terminated
                     | CloseReason::TooSlow,
                 ),
             )
-            | (EndCause::Instance | EndCause::Berth, None) => None,
+            | (EndCause::Instance | EndCause::Berth, None)
+            | (EndCause::MaxAge | EndCause::TokenExpired, _) => None,
             (EndCause::NotEstablished, _) => lease.window_until,
             _ => Some(now.after(policy.resume_window)),
         };

@@ -52,7 +52,7 @@ pub(super) struct Lease {
     /// Since when it is in this state.
     pub(super) since: Time,
     pub(super) granted_at: Time,
-    /// Its session is closed then.
+    /// Its session is as old then as it may be, counted from the grant.
     pub(super) expires_at: Option<Time>,
     pub(super) pick: Pick,
     /// The waiting session that gets the instance next.

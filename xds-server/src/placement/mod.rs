@@ -2,7 +2,7 @@
 //! what happens comes in with the time it happened at, what to do about it comes out.
 //!
 //! - In: [`Placement::acquire`], [`Placement::cancel`], [`Placement::sync`], [`Placement::agent`],
-//!   [`Placement::terminate`], what is known of pools, instances and proxies (`set_*`), and
+//!   [`Placement::terminate`], [`Placement::revoke`], what is known of pools, instances and proxies (`set_*`), and
 //!   [`Placement::advance`] whenever [`Placement::next_timeout`] has come. Times never go back.
 //! - Out: [`Placement::poll_effect`], until it is empty, after each of them.
 //!
@@ -26,6 +26,7 @@ mod queue;
 mod reach;
 mod record;
 mod retry;
+mod revocations;
 mod sync;
 mod timers;
 mod types;
@@ -50,6 +51,7 @@ use lease::Slot;
 use pool::Pool;
 use queue::Ticket;
 use reach::Reach;
+use revocations::Revocations;
 use timers::{Timer, Timers};
 use vm::Vm;
 
@@ -72,6 +74,7 @@ pub struct Placement {
     vms: Keyed<VmKey, VmId, Vm>,
     /// Which instances a proxy can be sent to.
     reach: Reach,
+    revocations: Revocations,
     /// Nothing is granted yet, because it is not known what is live.
     learning: bool,
     timers: Timers,
@@ -148,6 +151,7 @@ impl Placement {
             users: Keyed::new(hash_seed),
             vms: Keyed::new(hash_seed),
             reach: Reach::new(hash_seed),
+            revocations: Revocations::new(term, hash_seed),
             learning: true,
             timers,
             stirred: Vec::new(),
@@ -272,7 +276,7 @@ impl Placement {
     }
 
     /// Has the session's VM close it, at its next word. The first reason stands, but the operator's
-    /// comes before any: nobody resumes what was terminated.
+    /// come before any: nobody resumes what was terminated or revoked.
     fn close(&mut self, key: SessionKey, reason: CloseReason) {
         let Some(known) = self.sessions.get(key) else {
             return;
@@ -281,7 +285,8 @@ impl Placement {
             return;
         };
         let before = vm.closing.get(&known.acquire.session).copied();
-        if before.is_some() && reason != CloseReason::Terminated || before == Some(reason) {
+        let operators = |reason| matches!(reason, CloseReason::Revoked | CloseReason::Terminated);
+        if before.is_some_and(|before| !operators(reason) || operators(before)) {
             return;
         }
         vm.closing.insert(known.acquire.session.clone(), reason);

@@ -40,12 +40,14 @@ impl Placement {
             pick: lease.pick,
             state,
             window_until: lease.window_until,
+            token_id: acquire.token_id.clone(),
         })
     }
 
     /// Takes over what an earlier machine wrote down, before anything else is asked of this one and
     /// once its pools and instances are known. Nothing has to be learnt then: who is not in a
-    /// record has nothing. Records of instances that are not there are left alone.
+    /// record has nothing. Records of instances that are not there are left alone. Revocations come before them
+    /// ([`Self::restore_revocations`]).
     pub fn restore(&mut self, now: Time, leases: Vec<LeaseRecord>) {
         for record in leases {
             self.term = self.term.max(record.fence.term.saturating_add(1));
@@ -55,6 +57,7 @@ impl Placement {
                 self.restore_lease(now, slot, record);
             }
         }
+        self.close_revoked(now, |machine, acquire| machine.is_revoked(acquire));
         self.end_learning(now);
     }
 
@@ -80,6 +83,7 @@ impl Placement {
             client_address: record.client_address,
             priority: Priority::default(),
             labels: Labels::default(),
+            token_id: record.token_id,
         });
         let watched = self
             .slots

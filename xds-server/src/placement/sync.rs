@@ -6,8 +6,9 @@ use super::keys::{SessionKey, Set, SlotKey, VmKey};
 use super::lease::{Lease, LeaseState};
 use super::types::{
     Acquire, Change, Close, CloseReason, EndCause, Fence, Grant, Labels, Origin, Pick, Priority,
-    ReportedEnd, ReportedSession, SessionId, Sync, Time, Why,
+    ReportedEnd, ReportedLease, ReportedSession, SessionId, Sync, Time, Why,
 };
+use super::vm::Vm;
 use super::{Ignored, Placement, Session, SessionState, Slot, WaitingPlace};
 
 impl Placement {
@@ -86,7 +87,7 @@ impl Placement {
         if !vm.is_news(origin.sequence) {
             return self.ignore(Ignored::LateSync);
         }
-        let pending = sessions.iter().filter(|reported| reported.grant.is_none());
+        let pending = sessions.iter().filter(|reported| reported.lease.is_none());
         vm.advance(origin.sequence, pending.map(|reported| &reported.session));
         let listed: Set<SessionId> = sessions
             .iter()
@@ -119,20 +120,13 @@ impl Placement {
     }
 
     fn take_listed(&mut self, now: Time, key: VmKey, origin: &Origin, reported: ReportedSession) {
-        let Some(found) = self.sessions.find(&reported.session) else {
-            let Some(vm) = self.vms.get(key) else {
-                return;
-            };
-            let ended = vm.has_ended(&reported.session);
-            let closing = vm.closing.contains_key(&reported.session);
-            return match reported.grant.clone() {
-                Some(_) if ended => self.ignore(Ignored::LateSession),
-                // It has been told to close it, and the instance is nobody's by that.
-                Some(grant) if closing && !self.is_to_adopt(&grant, &reported.session) => {}
-                Some(grant) => self.adopt(now, key, origin, reported, &grant),
-                // Its Acquire is under way.
-                None => {}
-            };
+        let ReportedSession { session, lease } = reported;
+        let Some(found) = self.sessions.find(&session) else {
+            // Its Acquire is under way if it has none.
+            if let Some(lease) = lease {
+                self.take_unknown(now, key, origin, session, lease);
+            }
+            return;
         };
         let Some(known) = self.sessions.get(found) else {
             return;
@@ -146,17 +140,37 @@ impl Placement {
         let Some(held) = self.lease(slot).map(|lease| lease.fence) else {
             return;
         };
-        if reported
-            .grant
+        if lease
             .as_ref()
-            .is_some_and(|grant| grant.fence != held)
+            .is_some_and(|lease| lease.grant.fence != held)
         {
             self.ignore(Ignored::ForeignFence);
             return self.close(found, CloseReason::Fenced);
         }
         self.reclaim(now, slot);
-        if reported.established {
+        if lease.is_some_and(|lease| lease.established) {
             self.activate(now, found, slot);
+        }
+    }
+
+    /// A session with a lease that nobody here knows.
+    fn take_unknown(
+        &mut self,
+        now: Time,
+        key: VmKey,
+        origin: &Origin,
+        session: SessionId,
+        lease: ReportedLease,
+    ) {
+        let ended = |vm: &Vm| vm.has_ended(&session);
+        if self.vms.get(key).is_none_or(ended) {
+            return self.ignore(Ignored::LateSession);
+        }
+        self.close_unknown_if_revoked(key, &session, &lease);
+        let closing = |vm: &Vm| vm.closing.contains_key(&session);
+        // Otherwise it has been told to close it, and the instance is nobody's by that.
+        if !self.vms.get(key).is_some_and(closing) || self.is_to_adopt(&lease.grant, &session) {
+            self.adopt(now, key, origin, session, lease);
         }
     }
 
@@ -222,9 +236,10 @@ impl Placement {
         now: Time,
         vm: VmKey,
         origin: &Origin,
-        reported: ReportedSession,
-        grant: &Grant,
+        id: SessionId,
+        reported: ReportedLease,
     ) {
+        let grant = reported.grant;
         // What is granted from now on is later than that, also where this machine's term was used before.
         let latest = Fence {
             term: self.term,
@@ -237,14 +252,14 @@ impl Placement {
         let Some(slot) = self.slots.find(&grant.instance) else {
             return;
         };
-        if self.was_given_up(slot, grant, &reported.session) {
+        if self.was_given_up(slot, &grant, &id) {
             return self.reinstate(now, vm, slot, origin.sequence, reported.established);
         }
         if let Some(held) = self.lease(slot).map(|lease| lease.fence)
             && !self.make_way(now, slot, held, grant.fence)
         {
             if let Some(vm) = self.vms.get_mut(vm) {
-                vm.closing.insert(reported.session, CloseReason::Fenced);
+                vm.closing.insert(id, CloseReason::Fenced);
             }
             return;
         }
@@ -255,12 +270,13 @@ impl Placement {
         let established = reported.established;
         let acquire = Arc::new(Acquire {
             origin: origin.clone(),
-            session: reported.session,
+            session: id,
             pool: reported.pool,
             owner: reported.owner,
             client_address: reported.client_address,
             priority: Priority::default(),
             labels: Labels::default(),
+            token_id: reported.token_id,
         });
         let Some(key) = self.enter_holding(now, vm, slot, Arc::clone(&acquire), origin.sequence)
         else {

@@ -1,10 +1,11 @@
 //! What time does to the machine.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::keys::{SessionKey, SlotKey, VmKey};
 use super::lease::LeaseState;
-use super::types::{Change, CloseReason, EndCause, Refusal, Time};
+use super::types::{Change, CloseReason, EndCause, Grant, Refusal, RevocationId, Time};
 use super::{Placement, SessionState, WaitingPlace};
 
 /// Something that is due.
@@ -20,6 +21,8 @@ pub(super) enum Timer {
     Lease(SlotKey),
     /// A waiting session's patience ends.
     Patience(SessionKey),
+    /// A revocation holds no longer.
+    Revocation(RevocationId),
     /// A VM may have fallen silent.
     Silence(VmKey),
     /// An instance has been up for long enough.
@@ -70,6 +73,7 @@ impl Placement {
                     self.lease_due(now, slot);
                 }
                 Timer::Patience(session) => self.patience_due(now, session),
+                Timer::Revocation(id) => self.forget_revocation(id),
                 Timer::Silence(vm) => self.silence_due(now, vm),
                 Timer::Warm(slot) => self.warm_due(now, slot),
             }
@@ -88,7 +92,11 @@ impl Placement {
         lease.state = state;
         let (heir, expires_at) = (lease.heir.is_some(), lease.expires_at);
         let due = match state {
-            LeaseState::Active => expires_at,
+            // Who waits counts on the instance from when its proxy should close the session.
+            LeaseState::Active => {
+                let overdue = |at| if at > now { at } else { self.overdue_at(at) };
+                expires_at.map(overdue)
+            }
             LeaseState::Orphaned { until, .. }
             | LeaseState::Reserved { until }
             | LeaseState::Settling { until } => Some(until),
@@ -187,10 +195,12 @@ impl Placement {
         };
         match lease.state {
             LeaseState::Active => {
-                if let Some(session) = lease.session
-                    && lease.expires_at.is_some_and(|at| at <= now)
-                {
-                    self.close(session, CloseReason::Expired);
+                let overdue_at = lease.expires_at.map(|at| self.overdue_at(at));
+                match lease.session {
+                    Some(session) if overdue_at.is_some_and(|at| at <= now) => {
+                        self.close(session, CloseReason::Expired);
+                    }
+                    _ => self.set_lease_state(now, slot, lease.state),
                 }
             }
             LeaseState::Orphaned { until, .. } if until <= now => self.orphan_due(now, slot),
@@ -212,6 +222,20 @@ impl Placement {
             LeaseState::Settling { until } if until <= now => self.settling_due(now, slot),
             _ => {}
         }
+    }
+
+    /// When a session that grows too old at that time is closed from here. Its proxy has closed it by then if it can: it
+    /// counts what was left at the answer from the 101 on, and that comes within `reserve_for` of the grant, with two
+    /// ticks to spare.
+    fn overdue_at(&self, expires_at: Time) -> Time {
+        expires_at.after(self.timing.reserve_for)
+    }
+
+    /// How much of its greatest age a session that is granted this has left; `None` if it may grow as old as it likes.
+    pub fn age_left(&self, now: Time, grant: &Grant) -> Option<Duration> {
+        let lease = self.lease(self.slots.find(&grant.instance)?)?;
+        let expires_at = lease.expires_at.filter(|_| lease.fence == grant.fence)?;
+        Some(expires_at.since(now))
     }
 
     /// Its VM has been silent for too long, unless it has said something in the meantime.
@@ -374,4 +398,4 @@ impl Placement {
 }
 
 /// How long the numbers of a VM without sessions are kept: longer than a message can be under way.
-const FORGET_VM_AFTER: std::time::Duration = std::time::Duration::from_secs(120);
+const FORGET_VM_AFTER: Duration = Duration::from_secs(120);

@@ -5,9 +5,11 @@ mod message;
 mod names;
 mod policy;
 mod record;
+mod revocation;
 
 pub use agent::*;
 pub use message::*;
 pub use names::*;
 pub use policy::*;
 pub use record::*;
+pub use revocation::*;

@@ -129,6 +129,8 @@ pub struct SessionView {
     pub owner: Owner,
     /// The client's address.
     pub client_address: Arc<str>,
+    /// The `jti` of its token.
+    pub token_id: Option<Arc<str>>,
     /// The proxy that carries it.
     pub node: NodeId,
     /// The proxy's VM.
@@ -218,6 +220,7 @@ impl Placement {
                 age: now.since(lease.map_or(known.asked_at, |lease| lease.since)),
                 owner: known.acquire.owner.clone(),
                 client_address: Arc::clone(&known.acquire.client_address),
+                token_id: known.acquire.token_id.clone(),
                 node: known.acquire.origin.node.clone(),
                 vm: known.acquire.origin.vm.clone(),
             }

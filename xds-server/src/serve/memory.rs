@@ -67,6 +67,7 @@ fn say(loaded: &Loaded) {
             leases = leases.len(),
             drained = loaded.drained.len(),
             quarantined = loaded.quarantined.len(),
+            revocations = loaded.revocations.len(),
             "going on with what the store remembers"
         ),
         None => info!("what is live has to be learnt from the proxies first"),
@@ -92,6 +93,8 @@ pub(super) fn restore(
             batch.address(name.clone(), instance.address());
         }
     }
+    // Whoever was restored, or is learnt of, is measured by them.
+    placement.restore_revocations(now, loaded.revocations);
     if let Some(leases) = loaded.leases {
         let leases = relocate(stamp, leases, &loaded.addresses, fleet, &mut batch);
         placement.restore(now, leases);
@@ -186,6 +189,7 @@ mod tests {
             },
             state: RecordedState::Held { closing: None },
             window_until: None,
+            token_id: None,
         }
     }
 

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::Stamp;
-use crate::placement::{InstanceName, LeaseRecord, PastSession};
+use crate::placement::{InstanceName, LeaseRecord, PastSession, Revocation, RevocationId};
 
-/// How things are now, as far as they have changed. A later word on the same instance takes an earlier one's place.
+/// How things are now, as far as they have changed. A later word on the same thing takes an earlier one's place.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(super) leases: BTreeMap<InstanceName, Option<(Stamp, LeaseRecord)>>,
     pub(super) addresses: BTreeMap<InstanceName, SocketAddr>,
     pub(super) drained: BTreeMap<InstanceName, bool>,
     pub(super) quarantined: BTreeMap<InstanceName, bool>,
+    pub(super) revocations: BTreeMap<RevocationId, Option<(Stamp, Revocation)>>,
     pub(super) past: VecDeque<(Stamp, PastSession)>,
     pub(super) learnt: bool,
 }
@@ -39,6 +40,12 @@ impl Batch {
         self.quarantined.insert(instance, quarantined);
     }
 
+    /// A revocation, or that it holds no longer.
+    pub fn revocation(&mut self, stamp: Stamp, id: RevocationId, revocation: Option<Revocation>) {
+        let revocation = revocation.map(|revocation| (stamp, revocation));
+        self.revocations.insert(id, revocation);
+    }
+
     /// A session that is over.
     pub fn past(&mut self, stamp: Stamp, session: PastSession) {
         self.past.push_back((stamp, session));
@@ -57,6 +64,7 @@ impl Batch {
             addresses,
             drained,
             quarantined,
+            revocations,
             past,
             learnt,
         } = self;
@@ -64,6 +72,7 @@ impl Batch {
             && addresses.is_empty()
             && drained.is_empty()
             && quarantined.is_empty()
+            && revocations.is_empty()
             && past.is_empty()
             && !learnt
     }
@@ -81,6 +90,13 @@ impl Batch {
         self.drained.get(instance) == Some(&true)
     }
 
+    /// What it says that has to be kept under this id.
+    #[cfg(test)]
+    pub(crate) fn revocation_of(&self, id: RevocationId) -> Option<Revocation> {
+        let revocation = self.revocations.get(&id)?.as_ref();
+        revocation.map(|(_, revocation)| revocation.clone())
+    }
+
     /// Whether it says that the store has every lease.
     #[cfg(test)]
     pub(crate) fn is_complete(&self) -> bool {
@@ -94,6 +110,7 @@ impl Batch {
         self.addresses.extend(later.addresses);
         self.drained.extend(later.drained);
         self.quarantined.extend(later.quarantined);
+        self.revocations.extend(later.revocations);
         self.past.extend(later.past);
         self.learnt |= later.learnt;
         let surplus = self.past.len().saturating_sub(max_past);

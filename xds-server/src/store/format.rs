@@ -3,17 +3,21 @@
 //! raises [`FORMAT`].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
 
 use super::{PastRecord, Stamp, UnixMillis};
 use crate::placement::{
-    self, CloseReason, EndCause, InstanceName, LeaseRecord, RecordedState, User,
+    self, CloseReason, EndCause, InstanceName, LeaseRecord, RecordedState, RevocationId,
+    RevocationNote, Revoked, SessionId, User,
 };
 
 /// The format that is written, and the newest that can be read.
-pub(super) const FORMAT: u64 = 1;
+///
+/// 1: leases, marks and history. 2: revocations, and the ends that come with them.
+pub(super) const FORMAT: u64 = 2;
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,7 @@ pub(super) fn encode_lease(stamp: Stamp, lease: &LeaseRecord) -> Vec<u8> {
         resumable_until: until,
         window_until: lease.window_until.map(to_unix),
         written_at: stamp.unix.0,
+        token_id: lease.token_id.as_deref().map(str::to_owned),
     }
     .encode_to_vec()
 }
@@ -97,6 +102,7 @@ pub(super) fn decode_lease(
         pick: lease.pick.ok_or(DecodeError::Missing("pick"))?.try_into()?,
         state,
         window_until: lease.window_until.map(to_come),
+        token_id: lease.token_id.map(Into::into),
     })
 }
 
@@ -126,6 +132,7 @@ pub(super) fn encode_past(past: &PastRecord) -> Vec<u8> {
         ended_at: past.ended_at.0,
         end: end.to_owned(),
         cause: label.to_owned(),
+        token_id: past.token_id.as_deref().map(str::to_owned),
     }
     .encode_to_vec()
 }
@@ -154,6 +161,59 @@ pub(super) fn decode_past(bytes: &[u8]) -> Result<PastRecord, DecodeError> {
         established_at: past.established_at.map(UnixMillis),
         ended_at: UnixMillis(past.ended_at),
         end,
+        token_id: past.token_id.map(Into::into),
+    })
+}
+
+/// A revocation as it is stored, under its id.
+pub(super) fn encode_revocation(stamp: Stamp, revocation: &placement::Revocation) -> Vec<u8> {
+    let some = |text: &Arc<str>| Some(text.to_string());
+    let (issuer, name) = match &revocation.what {
+        Revoked::Session(session) => (None, session.to_string()),
+        Revoked::Subject { issuer, subject } => {
+            (issuer.as_ref().and_then(some), subject.to_string())
+        }
+        Revoked::Token { issuer, id } => (issuer.as_ref().and_then(some), id.to_string()),
+    };
+    let note = revocation.note.as_ref();
+    Revocation {
+        what: revocation.what.label().to_owned(),
+        issuer,
+        name,
+        since: stamp.to_unix(revocation.since).0,
+        until: stamp.to_unix(revocation.until).0,
+        note: note.map(|note| note.as_str().to_owned()),
+        written_at: stamp.unix.0,
+    }
+    .encode_to_vec()
+}
+
+/// The revocation that is stored under an id, in the times of the machine that goes on with it.
+pub(super) fn decode_revocation(
+    stamp: Stamp,
+    id: RevocationId,
+    bytes: &[u8],
+) -> Result<placement::Revocation, DecodeError> {
+    let revocation = Revocation::decode(bytes)?;
+    let issuer = revocation.issuer.map(Arc::from);
+    let name: Arc<str> = revocation.name.into();
+    let what = match revocation.what.as_str() {
+        SESSION => Revoked::Session(SessionId::from(&*name)),
+        SUBJECT => Revoked::Subject {
+            issuer,
+            subject: name,
+        },
+        TOKEN => Revoked::Token { issuer, id: name },
+        label => return Err(unknown("kind", label)),
+    };
+    let note = |text: String| RevocationNote::new(&text).ok_or_else(|| unknown("reason", &text));
+    let written = UnixMillis(revocation.written_at);
+    Ok(placement::Revocation {
+        id,
+        what,
+        since: stamp.past(UnixMillis(revocation.since)),
+        until: stamp.to_come(UnixMillis(revocation.until), written),
+        note: revocation.note.map(note).transpose()?,
     })
 }
 
@@ -188,6 +248,8 @@ struct Lease {
     /// What is to come is measured from here.
     #[prost(uint64, tag = "14")]
     written_at: u64,
+    #[prost(string, optional, tag = "15")]
+    token_id: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -218,6 +280,27 @@ struct Past {
     end: String,
     #[prost(string, tag = "13")]
     cause: String,
+    #[prost(string, optional, tag = "14")]
+    token_id: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Revocation {
+    #[prost(string, tag = "1")]
+    what: String,
+    #[prost(string, optional, tag = "2")]
+    issuer: Option<String>,
+    /// The session's id, the token's `sub`, or its `jti`.
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(uint64, tag = "4")]
+    since: u64,
+    #[prost(uint64, tag = "5")]
+    until: u64,
+    #[prost(string, optional, tag = "6")]
+    note: Option<String>,
+    #[prost(uint64, tag = "7")]
+    written_at: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -334,6 +417,10 @@ fn unknown(field: &'static str, label: &str) -> DecodeError {
 const HELD: &str = "held";
 const RESUMABLE: &str = "resumable";
 const SETTLING: &str = "settling";
+
+const SESSION: &str = "session";
+const SUBJECT: &str = "subject";
+const TOKEN: &str = "token_id";
 
 const ENDED: &str = "ended";
 const CLOSED: &str = "closed";

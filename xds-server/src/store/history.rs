@@ -141,6 +141,8 @@ pub struct PastRecord {
     pub ended_at: UnixMillis,
     /// How it ended.
     pub end: End,
+    /// The `jti` of its token.
+    pub token_id: Option<Arc<str>>,
 }
 
 impl PastRecord {
@@ -159,6 +161,7 @@ impl PastRecord {
             established_at: past.established_at.map(|at| stamp.to_unix(at)),
             ended_at: stamp.to_unix(past.ended_at),
             end: past.end,
+            token_id: acquire.token_id.clone(),
         }
     }
 

@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::placement::{InstanceName, LeaseRecord};
+use crate::placement::{InstanceName, LeaseRecord, Revocation};
 
 pub use batch::Batch;
 pub use format::DecodeError;
@@ -72,6 +72,8 @@ pub struct Loaded {
     pub drained: BTreeSet<InstanceName>,
     /// Quarantined instances.
     pub quarantined: BTreeSet<InstanceName>,
+    /// What the operator has revoked; those that are over may be among them.
+    pub revocations: Vec<Revocation>,
     /// What was there and could not be used.
     pub set_aside: Option<SetAside>,
     /// The last commit was not whole and has been taken back: it was under way when the process or the machine was
@@ -97,7 +99,7 @@ impl fmt::Display for SetAside {
         write!(
             f,
             "the store {path} cannot be used: {why}. It is now {to}, and a new one has been begun: its history is \
-            empty, and drained and quarantined instances have to be named again. "
+            empty, drained and quarantined instances have to be named again, and what was revoked is not any more. "
         )?;
         match why {
             Unusable::Damaged(_) => f.write_str("Check the disk it is on"),

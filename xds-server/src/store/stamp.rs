@@ -52,7 +52,7 @@ pub struct Stamp {
 impl Stamp {
     /// A time of the machine's as the world's. Past ones are exact on a clock that runs evenly; one that has been set
     /// meanwhile moves all of them alike.
-    pub(super) fn to_unix(self, time: Time) -> UnixMillis {
+    pub(crate) fn to_unix(self, time: Time) -> UnixMillis {
         if time < self.now {
             self.unix.before(self.now.since(time))
         } else {

@@ -49,9 +49,17 @@ impl AdminApi {
 type Answer = (Arc<Mutex<Vec<String>>>, StatusCode, String);
 
 async fn respond(State((asked, status, answer)): State<Answer>, request: Request) -> Response {
-    let line = format!("{} {}", request.method(), request.uri());
+    let mut line = format!("{} {}", request.method(), request.uri());
+    assert!(matches!(
+        *request.method(),
+        Method::DELETE | Method::GET | Method::POST
+    ));
+    let body = axum::body::to_bytes(request.into_body(), 4096).await;
+    let body = body.unwrap();
+    if !body.is_empty() {
+        line = format!("{line} {}", str::from_utf8(&body).unwrap());
+    }
     asked.lock().unwrap().push(line);
-    assert!(matches!(*request.method(), Method::GET | Method::POST));
     match serde_json::from_str::<Value>(&answer) {
         Ok(answer) => (status, Json(answer)).into_response(),
         Err(_) => (status, answer).into_response(),
@@ -63,6 +71,7 @@ async fn instances_and_sessions_are_listed() {
     for (what, answer, table) in [
         ("instances", INSTANCES, INSTANCES_TABLE),
         ("sessions", SESSIONS, SESSIONS_TABLE),
+        ("revocations", REVOCATIONS, REVOCATIONS_TABLE),
         ("instances", "[]", INSTANCES_HEADER),
     ] {
         let api = AdminApi::start(StatusCode::OK, answer).await;
@@ -125,6 +134,11 @@ async fn orders_reach_the_admin_api() {
             "0b5c/e?1 is being closed\n",
         ),
         (
+            &["revocations", "lift", "7.12"],
+            "DELETE /v1/revocations/7.12",
+            "7.12 is lifted\n",
+        ),
+        (
             &["instances", "drain", "gpu-1", "--json"],
             "POST /v1/instances/gpu-1/drain",
             "{\n  \"done\": true\n}\n",
@@ -155,6 +169,18 @@ async fn what_the_admin_api_does_not_do_is_said_with_a_remedy() {
             StatusCode::NOT_FOUND,
             r#"{"error": "there is no session `x`"}"#,
             "there is no session `x`; `berth sessions` lists those there are\n",
+        ),
+        (
+            &["revocations", "lift", "x"],
+            StatusCode::NOT_FOUND,
+            r#"{"error": "there is no revocation `x`"}"#,
+            "there is no revocation `x`; `berth revocations` lists those there are\n",
+        ),
+        (
+            &["revoke", "--subject", "alice", "--for", "soon"],
+            StatusCode::BAD_REQUEST,
+            r#"{"error": "write it as 24h"}"#,
+            "/v1/revocations answered 400 Bad Request: write it as 24h\n",
         ),
         (
             &["sessions"],
@@ -264,6 +290,55 @@ async fn the_history_is_asked_for_what_was_said() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_revoked_is_what_was_said() {
+    let done = r#"{"id": "7.12", "closing": 2, "refused": 1}"#;
+    for (arguments, body) in [
+        (
+            &["--subject", "alice"][..],
+            r#"{"subject":"alice","for":"24h"}"#,
+        ),
+        (
+            &[
+                "--subject",
+                "alice",
+                "--issuer",
+                "i",
+                "--for",
+                "7days",
+                "--reason",
+                "a \"b\"",
+            ],
+            r#"{"subject":"alice","issuer":"i","for":"7days","reason":"a \"b\""}"#,
+        ),
+        (
+            &["--token-id", "7f3a", "--for", "1h"],
+            r#"{"token_id":"7f3a","for":"1h"}"#,
+        ),
+        (&["--session", "s-1"], r#"{"session":"s-1","for":"24h"}"#),
+    ] {
+        let api = AdminApi::start(StatusCode::CREATED, done).await;
+        let run = api.berth(&[&["revoke"], arguments].concat()).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_eq!(
+            run.stdout,
+            "revoked as 7.12; live sessions that are being closed: 2, waiting requests refused: 1\n"
+        );
+        assert_eq!(api.asked(), [format!("POST /v1/revocations {body}")]);
+    }
+    for arguments in [
+        &[][..],
+        &["--issuer", "i"],
+        &["--subject", "alice", "--session", "s-1"],
+        &["--session", "s-1", "--issuer", "i"],
+    ] {
+        let api = AdminApi::start(StatusCode::CREATED, done).await;
+        let run = api.berth(&[&["revoke"], arguments].concat()).await;
+        assert_eq!(run.code, Some(64), "{run:?}");
+        assert_eq!(api.asked(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
 async fn nobody_there_is_said_with_a_remedy() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -295,10 +370,10 @@ web   gpu-3     web     10.0.0.3:49100  up      warming up             -       -
 ";
 
 const SESSIONS: &str = r#"[
-    {"id": "s-2", "pool": "web", "instance": null, "subject": "bob", "tenant": "",
+    {"id": "s-2", "pool": "web", "instance": null, "issuer": "i", "subject": "bob", "tenant": "",
      "client_address": "203.0.113.9", "state": "waiting", "age_seconds": 0, "node": "edge-1",
      "vm": "v-1"},
-    {"id": "s-1", "pool": "native", "instance": "gpu-3", "subject": "alice", "tenant": "acme",
+    {"id": "s-1", "pool": "native", "instance": "gpu-3", "issuer": "i", "subject": "alice", "tenant": "acme",
      "client_address": "2001:db8::1", "state": "active", "age_seconds": 60, "node": "edge-1",
      "vm": "v-2"}
 ]"#;
@@ -321,8 +396,23 @@ https://a.example  https://a.example/.well-known/openid-configuration  k-1 (RS25
 robots             https://b.example/keys                              -                     0       -       now      GET https://b.example/keys was answered 500
 ";
 
-const ONE_SESSION: &str = r#"{"id": "s-1", "pool": "web", "instance": "gpu-1", "subject": "alice",
-    "tenant": "acme", "client_address": "203.0.113.9", "state": "active", "age_seconds": 60,
+const REVOCATIONS: &str = r#"[
+    {"id": "7.12", "subject": "alice", "issuer": "https://id.example", "since": "2026-11-22T10:00:00.000Z",
+     "until": "2026-11-23T10:00:00.000Z", "reason": "lost laptop"},
+    {"id": "7.13", "token_id": "7f3a", "issuer": null, "since": "2026-11-22T10:00:05.000Z",
+     "until": "2026-11-23T10:00:05.000Z", "reason": null},
+    {"id": "7.14", "session": "s-1", "issuer": null, "since": "2026-11-22T10:00:06.000Z",
+     "until": "2026-11-22T11:00:06.000Z", "reason": null}
+]"#;
+const REVOCATIONS_TABLE: &str = "\
+ID    SUBJECT  TOKEN  SESSION  ISSUER              SINCE                     UNTIL                     REASON
+7.12  alice    -      -        https://id.example  2026-11-22T10:00:00.000Z  2026-11-23T10:00:00.000Z  lost laptop
+7.13  -        7f3a   -        -                   2026-11-22T10:00:05.000Z  2026-11-23T10:00:05.000Z  -
+7.14  -        -      s-1      -                   2026-11-22T10:00:06.000Z  2026-11-22T11:00:06.000Z  -
+";
+
+const ONE_SESSION: &str = r#"{"id": "s-1", "pool": "web", "instance": "gpu-1", "issuer": "i", "subject": "alice",
+    "tenant": "acme", "token_id": "7f3a", "client_address": "203.0.113.9", "state": "active", "age_seconds": 60,
     "node": "edge-1", "vm": "v-1", "pick": PICK}"#;
 const SESSION_SHOWN: &str = "\
 SESSION   s-1
@@ -331,8 +421,10 @@ INSTANCE  gpu-1
 WHY       PICK
 STATE     active
 FOR       1m
+ISSUER    i
 SUBJECT   alice
 TENANT    acme
+TOKEN     7f3a
 CLIENT    203.0.113.9
 NODE      edge-1
 VM        v-1

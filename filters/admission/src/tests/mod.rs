@@ -14,4 +14,5 @@ mod requests;
 mod rfc7515;
 mod support;
 mod users;
+mod vectors;
 mod wire;

@@ -91,7 +91,7 @@ pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 /// A private key, in the hands of the issuer or of somebody else.
 pub(super) struct Signer {
-    key: EncodingKey,
+    pub(super) key: EncodingKey,
     algorithm: jsonwebtoken::Algorithm,
 }
 

@@ -1,14 +1,14 @@
 use wasm_encoder::{
-    CodeSection, CustomSection, EntityType, Function, FunctionSection, ImportSection, MemoryType,
-    TypeSection,
+    CodeSection, CustomSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    ImportSection, MemoryType, Module, TypeSection,
 };
 
 use super::*;
 
 const FUNCTION: EntityType = EntityType::Function(0);
 
-/// A module of one empty function that is exported under all of `exports`.
-fn module(imports: &[(&str, &str, EntityType)], exports: &[&str]) -> Vec<u8> {
+/// A module of one function that is exported under all of `exports`, and calls all that is imported.
+fn module(imports: &[(&str, &str, EntityType)], exports: &[&str]) -> Module {
     let mut module = Module::new();
     let mut types = TypeSection::new();
     types.ty().function([], []);
@@ -34,30 +34,17 @@ fn module(imports: &[(&str, &str, EntityType)], exports: &[&str]) -> Vec<u8> {
     module.section(&section);
     let mut code = CodeSection::new();
     let mut body = Function::new([]);
+    for imported in 0..own {
+        body.instructions().call(imported);
+    }
     body.instructions().end();
     code.function(&body);
     module.section(&code);
-    module.section(&CustomSection {
-        name: "producers".into(),
-        data: b"\0"[..].into(),
-    });
-    module.finish()
+    module
 }
 
 fn used() -> Vec<&'static str> {
     NEEDED.into_iter().chain(CALLBACKS).collect()
-}
-
-fn exports(module: &[u8]) -> Vec<String> {
-    Parser::new(0)
-        .parse_all(module)
-        .filter_map(|payload| match payload.unwrap() {
-            Payload::ExportSection(exports) => Some(exports),
-            _ => None,
-        })
-        .flatten()
-        .map(|export| export.unwrap().name.to_owned())
-        .collect()
 }
 
 #[test]
@@ -72,13 +59,25 @@ fn callbacks_that_are_not_used_are_dropped_and_nothing_else() {
     ];
     let others = ["memory", "_initialize"];
     let given = [&unused[..], &others, &used()].concat();
-    let packaged = package(&module(&[], &given)).unwrap();
+    let packaged = package(module(&[], &given).as_slice()).unwrap();
     let kept = [&others[..], &used()].concat();
 
     assert_eq!(packaged.dropped, unused);
-    assert_eq!(exports(&packaged.bytes), kept);
+    assert_eq!(exports(&packaged.bytes).unwrap(), kept);
     // All the rest is there: the same module, had it been built without them.
-    assert_eq!(packaged.bytes, module(&[], &kept));
+    assert_eq!(packaged.bytes, module(&[], &kept).finish());
+}
+
+/// They say which functions there were, and on whose machine it was built.
+#[test]
+fn custom_sections_are_dropped() {
+    let without = module(&[], &used());
+    let mut with = without.clone();
+    with.section(&CustomSection {
+        name: "producers".into(),
+        data: b"\0"[..].into(),
+    });
+    assert_eq!(package(with.as_slice()).unwrap().bytes, without.finish());
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn a_foreign_import_is_named() {
         ("env", "proxy_memory", memory),
     ] {
         let imports = [("env", "proxy_log", FUNCTION), (from, name, ty)];
-        let error = package(&module(&imports, &used())).unwrap_err();
+        let error = package(module(&imports, &used()).as_slice()).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("imports {from}.{name}, which Envoy does not give")
@@ -120,14 +119,14 @@ fn a_foreign_import_is_named() {
 fn a_callback_that_is_missing_is_named() {
     for missing in used() {
         let given: Vec<&str> = used().into_iter().filter(|name| *name != missing).collect();
-        let error = package(&module(&[], &given)).unwrap_err();
+        let error = package(module(&[], &given).as_slice()).unwrap_err();
         assert_eq!(error.to_string(), format!("does not export {missing}"));
     }
 }
 
 #[test]
 fn what_is_no_module_is_refused() {
-    let whole = module(&[], &used());
+    let whole = module(&[], &used()).finish();
     let cut = &whole[..whole.len() - 1];
     for bytes in [&b""[..], b"\0asm", b"(module)", cut] {
         let result = package(bytes);

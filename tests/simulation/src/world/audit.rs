@@ -41,6 +41,7 @@ pub(crate) struct Audit {
     pub(crate) freed_now: HashSet<User>,
     /// For how long the VMs of sessions had been silent that were given up, and have not been heard of since.
     given_up: BTreeMap<SessionId, Duration>,
+    pub(crate) revocations: super::revoked::Revocations,
     /// Sessions that the operator wanted to end.
     pub(crate) terminated: BTreeSet<SessionId>,
     latest_full: BTreeMap<VmId, u64>,
@@ -101,6 +102,7 @@ impl Audit {
         self.start();
         self.said.clear();
         self.terminated.clear();
+        self.revocations.forget();
     }
 
     pub(crate) fn restored(&mut self, leases: &[LeaseRecord], now: Time) {
@@ -136,6 +138,20 @@ impl Audit {
             let kept = (until, record.owner.user.clone());
             self.windows.insert(record.instance.clone(), kept);
         }
+    }
+
+    /// For whom is revoked nothing is kept.
+    pub(crate) fn end_windows_of_revoked(&mut self, now: Time) {
+        let Self {
+            windows,
+            leases,
+            revocations,
+            ..
+        } = self;
+        windows.retain(|instance, _| {
+            let last = leases.get(instance).and_then(|leases| leases.last());
+            last.is_none_or(|lease| !revocations.of(now, &lease.session))
+        });
     }
 
     fn start(&mut self) {
@@ -249,6 +265,7 @@ impl Audit {
         {
             return;
         }
+        self.revocations.asked(acquire);
         let waiting = self.waiting.entry(acquire.session.clone());
         let waiting = waiting.or_insert_with(|| Waiting {
             order,
@@ -300,7 +317,7 @@ impl Audit {
         }
         self.heard.insert(sync.origin.vm.clone(), now);
         for reported in sync.sessions.iter().flatten() {
-            if reported.grant.is_some() {
+            if reported.lease.is_some() {
                 self.listed.insert(reported.session.clone(), self.life);
                 self.given_up.remove(&reported.session);
             }

@@ -150,7 +150,7 @@ impl World {
                     (None, false) => "order: close",
                 });
             }
-            Effect::Commit(_) => self.coverage.add("commit"),
+            Effect::Commit(_) | Effect::CommitRevocation(_) => self.coverage.add("commit"),
             Effect::Changed {
                 instance,
                 change,
@@ -189,6 +189,7 @@ impl World {
         match outcome {
             Outcome::Granted(grant) => {
                 self.coverage.add("granted");
+                self.audit_granted_though_revoked(now, session);
                 let record = self
                     .plane
                     .machine
@@ -210,6 +211,7 @@ impl World {
                         self.audit_no_instance(now, &waiting);
                     }
                     (Refusal::Cancelled, Some(waiting)) => self.audit_cancelled(now, &waiting),
+                    (Refusal::Revoked, _) => self.audit_refused_as_revoked(now, session),
                     _ => {}
                 }
             }
@@ -317,6 +319,12 @@ impl World {
                 format!("{} resumes {before}", record.session)
             });
         }
+        if record.pick.why == Why::Resumed
+            && let Some(before) = before.filter(|before| self.audit.revocations.of(now, before))
+        {
+            let before = before.clone();
+            self.violate("revoked", || format!("{} resumes {before}", record.session));
+        }
         self.audit_grant(now, &record);
     }
 
@@ -328,7 +336,7 @@ impl World {
             .flat_map(|machine| machine.sessions(now).collect::<Vec<_>>())
             .find(|view| {
                 let stated = |reported: &ReportedSession| {
-                    reported.session == view.session && reported.grant.is_some()
+                    reported.session == view.session && reported.lease.is_some()
                 };
                 view.state == "orphaned"
                     && view.vm == sync.origin.vm
@@ -336,7 +344,7 @@ impl World {
             });
         let mut stated = sync.sessions.iter().flatten();
         let spared = stated.find(|reported| {
-            reported.grant.is_some()
+            reported.lease.is_some()
                 && self.audit.terminated.contains(&reported.session)
                 && !self.audit.over.contains(&reported.session)
                 && closes.iter().all(|close| close.session != reported.session)
@@ -344,6 +352,7 @@ impl World {
         if let Some(spared) = spared {
             self.violate("terminated", || format!("{} is not closed", spared.session));
         }
+        self.check_revoked_closed(sync, closes);
         if let Some(orphan) = orphan {
             self.violate("heard", || {
                 format!("{} is an orphan, though its VM has it", orphan.session)
@@ -453,7 +462,9 @@ fn ended_label(cause: EndCause) -> &'static str {
         EndCause::Berth => "over: berth",
         EndCause::Client => "over: client",
         EndCause::Instance => "over: instance",
+        EndCause::MaxAge => "over: max age",
         EndCause::NotEstablished => "over: not established",
+        EndCause::TokenExpired => "over: token expired",
         EndCause::Unlisted => "over: unlisted",
     }
 }
@@ -463,6 +474,7 @@ fn close_label(reason: CloseReason) -> &'static str {
         CloseReason::Expired => "close: expired",
         CloseReason::Fenced => "close: fenced",
         CloseReason::Resumed => "close: resumed",
+        CloseReason::Revoked => "close: revoked",
         CloseReason::TakenOver => "close: taken over",
         CloseReason::Terminated => "close: terminated",
         CloseReason::TooSlow => "close: too slow",

@@ -9,6 +9,7 @@ mod operator;
 mod plane;
 mod proxy;
 mod quiet;
+mod revoked;
 mod store;
 mod vm;
 
@@ -26,7 +27,7 @@ use instance::Instance;
 use network::{Event, Link, Network, Place, PlaneEvent};
 use plane::Plane;
 use proxy::Proxy;
-use vm::Wish;
+use vm::{TICK, Wish};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug)]
@@ -358,6 +359,11 @@ impl World {
             client_address: format!("192.0.2.{}", self.counter).into(),
             priority: crate::placement::Priority(priority),
             labels: operator::labels(picky),
+            token_id: self.random.percent(80).then(|| revoked::token_id(device)),
+            token_left: self
+                .random
+                .percent(5)
+                .then(|| self.random.millis(2_000..20_000)),
             hold,
             waits: self.random.percent(70),
         };
@@ -399,12 +405,15 @@ impl World {
             self.instance_starts(index);
             self.agent_starts(index);
         }
+        self.pass_until(self.now.after(revoked::HEARD), None);
+        self.check_nobody_revoked();
         for (place, session) in self.open_streams() {
             let after = self.random.millis(1..2_000);
             self.client_leaves(place, session, after);
         }
         self.pass_until(self.now.after(QUIET), None);
         self.check_quiet();
+        self.check_revocations_written();
         self.check_mild();
         self.check_usable();
         self.forget_everything();

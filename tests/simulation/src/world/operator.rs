@@ -96,6 +96,8 @@ impl World {
                 }
             }
             Action::Impostor(pick) => self.impostor(pick),
+            Action::Revoke(target, span) => self.revoke(target, span),
+            Action::Lift(pick) => self.lift(pick),
             Action::Policy(pick, seed) => self.change_policy(pick, seed),
             Action::Zone(proxy, number) => {
                 let index = self.which_proxy(proxy);
@@ -157,6 +159,7 @@ impl World {
             client_address: victim.client_address.clone(),
             priority: Priority(0),
             labels: labels(false),
+            token_id: None,
         };
         self.audit.asked(now, request, &acquire);
         self.call(|machine, now| machine.acquire(now, request, acquire));

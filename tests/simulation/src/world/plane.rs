@@ -8,8 +8,8 @@ use super::store::Store;
 use super::vm::{CallNo, Reply};
 use super::{TIMING, World};
 use crate::placement::{
-    AgentOrder, AgentReport, Close, Effect, InstanceName, Outcome, Placement, RequestId, SessionId,
-    Time,
+    AgentOrder, AgentReport, Close, Effect, InstanceName, Outcome, Placement, RequestId,
+    RevocationId, SessionId, Time,
 };
 use crate::schedule::Memory;
 
@@ -52,6 +52,10 @@ pub(crate) enum Out {
     Answer(RequestId, SessionId, Outcome),
     Sync(Place, Option<CallNo>, Vec<Close>),
     Agent(InstanceName, AgentOrder),
+    /// The operator is told that something is revoked.
+    Revoked(RevocationId),
+    /// The operator is told that a revocation is lifted.
+    Lifted(RevocationId),
     /// The operator is told that the session is to end.
     Terminated(SessionId),
 }
@@ -137,6 +141,9 @@ impl World {
             machine.add_instance(now, instance.spec.clone());
         }
         if self.memory == Memory::Journal && self.plane.life > 1 {
+            let revocations = self.plane.store.load_revocations(self.plane.wall_lead);
+            self.audit_restored(now, &revocations);
+            machine.restore_revocations(now, revocations);
             let leases = self.plane.store.load(self.plane.wall_lead);
             if !leases.is_empty() {
                 self.coverage.add("restored leases");
@@ -146,6 +153,7 @@ impl World {
                 let window = self.window_of(&lease.instance);
                 self.audit.window_restored(now, lease, window);
             }
+            self.audit.end_windows_of_revoked(now);
             machine.restore(now, leases);
         } else {
             self.audit.started_empty();
@@ -365,6 +373,12 @@ impl World {
                         self.flush_soon();
                     }
                 }
+                Effect::CommitRevocation(id) => {
+                    if self.memory == Memory::Journal {
+                        self.plane.store.append_revocation(id);
+                        self.flush_soon();
+                    }
+                }
                 Effect::Changed { .. } | Effect::Over(_) => {}
             }
         }
@@ -386,9 +400,7 @@ impl World {
         if life != plane.life || !plane.store.wants_flush() {
             return;
         }
-        plane
-            .store
-            .start_flush(|instance| machine.lease_record(instance));
+        plane.store.start_flush(machine);
         let at = plane
             .stalled_until
             .max(self.now)
@@ -414,8 +426,13 @@ impl World {
             match out {
                 Out::Answer(request, session, outcome) => {
                     self.audit_said(&session, &outcome);
+                    let now = self.plane.time(self.now);
+                    let age_left = match (&outcome, &self.plane.machine) {
+                        (Outcome::Granted(grant), Some(machine)) => machine.age_left(now, grant),
+                        _ => None,
+                    };
                     if let Some(caller) = self.plane.requests.remove(&request) {
-                        let reply = Reply::Acquire(outcome);
+                        let reply = Reply::Acquire(outcome, age_left);
                         self.send_vm(caller.place, caller.call, Some(reply));
                     }
                 }
@@ -424,6 +441,8 @@ impl World {
                 }
                 Out::Sync(_, None, _) => {}
                 Out::Agent(instance, order) => self.send_agent(&instance, order),
+                Out::Revoked(id) => self.operator_is_told(id, false),
+                Out::Lifted(id) => self.operator_is_told(id, true),
                 Out::Terminated(session) => {
                     self.audit.terminated.insert(session);
                 }

@@ -228,7 +228,10 @@ impl World {
             }
             ProxyEvent::StreamEnds(place, session, cause) => self.end(place, &session, cause),
             ProxyEvent::Upgraded(place, session) => {
-                if self.vm(place).is_some_and(|vm| vm.established(&session)) {
+                if self
+                    .vm(place)
+                    .is_some_and(|vm| vm.established(&session, now))
+                {
                     self.coverage.add("established");
                 }
             }
@@ -277,14 +280,21 @@ impl World {
             return;
         };
         self.time_out_later(place, call, timeout);
-        // Whoever is between the two may try again, and listens to the second answer only.
+        // Whoever is between the two may try again, and listens to one answer only.
         if self.random.percent(3) {
-            let at = self.now.after(self.random.millis(0..20));
-            let unheard = PlaneEvent::Acquire(place, 0, acquire.clone());
-            self.network.schedule(at, Event::Plane(unheard));
-            let at = at.after(self.random.millis(0..20));
-            let again = PlaneEvent::Acquire(place, call, acquire);
-            self.network.schedule(at, Event::Plane(again));
+            let calls = if self.random.percent(50) {
+                [0, call]
+            } else {
+                [call, 0]
+            };
+            let mut at = self.now;
+            for call in calls {
+                // Some take long on the way.
+                let slow = if self.random.percent(10) { 2_000 } else { 20 };
+                at = at.after(self.random.millis(0..slow));
+                let said = PlaneEvent::Acquire(place, call, acquire.clone());
+                self.network.schedule(at, Event::Plane(said));
+            }
             return;
         }
         self.send_plane(place, PlaneEvent::Acquire(place, call, acquire));

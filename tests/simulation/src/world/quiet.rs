@@ -89,6 +89,7 @@ impl World {
             client_address: "192.0.2.0".into(),
             priority: Priority(0),
             labels: operator::labels(false),
+            token_id: None,
         };
         let Some(machine) = self.plane.machine.as_mut() else {
             return Ok(());

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::placement::{Fence, InstanceName, LeaseRecord, RecordedState, Time};
+use crate::placement::{
+    Fence, InstanceName, LeaseRecord, Placement, RecordedState, Revocation, RevocationId, Time,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     /// With the wall clock's lead over the machine's when it was written.
     durable: BTreeMap<InstanceName, (LeaseRecord, i64)>,
     dirty: BTreeSet<InstanceName>,
+    /// The same of revocations.
+    revocations: BTreeMap<RevocationId, (Revocation, i64)>,
+    dirty_revocations: BTreeSet<RevocationId>,
     flushing: Option<Flush>,
     /// How many commits have been asked for.
     appended: u64,
@@ -20,11 +25,17 @@ pub(crate) struct Store {
 struct Flush {
     upto: u64,
     records: Vec<(InstanceName, Option<LeaseRecord>)>,
+    revocations: Vec<(RevocationId, Option<Revocation>)>,
 }
 
 impl Store {
     pub(crate) fn append(&mut self, instance: InstanceName) {
         self.dirty.insert(instance);
+        self.appended += 1;
+    }
+
+    pub(crate) fn append_revocation(&mut self, id: RevocationId) {
+        self.dirty_revocations.insert(id);
         self.appended += 1;
     }
 
@@ -38,14 +49,21 @@ impl Store {
 
     /// There is something to write and nothing is being written.
     pub(crate) fn wants_flush(&self) -> bool {
-        !self.dirty.is_empty() && self.flushing.is_none()
+        let dirty = !self.dirty.is_empty() || !self.dirty_revocations.is_empty();
+        dirty && self.flushing.is_none()
     }
 
-    pub(crate) fn start_flush(&mut self, record: impl Fn(&InstanceName) -> Option<LeaseRecord>) {
+    pub(crate) fn start_flush(&mut self, machine: &Placement) {
         let records = std::mem::take(&mut self.dirty).into_iter();
+        let revocations = std::mem::take(&mut self.dirty_revocations).into_iter();
         self.flushing = Some(Flush {
             upto: self.appended,
-            records: records.map(|name| (name.clone(), record(&name))).collect(),
+            records: records
+                .map(|name| (name.clone(), machine.lease_record(&name)))
+                .collect(),
+            revocations: revocations
+                .map(|id| (id, machine.revocation(id).cloned()))
+                .collect(),
         });
     }
 
@@ -60,6 +78,12 @@ impl Store {
                 None => self.durable.remove(&name),
             };
         }
+        for (id, revocation) in flush.revocations {
+            match revocation {
+                Some(revocation) => self.revocations.insert(id, (revocation, wall_lead)),
+                None => self.revocations.remove(&id),
+            };
+        }
     }
 
     /// The process is gone; what it was writing may have reached the disk all the same.
@@ -69,6 +93,7 @@ impl Store {
         }
         self.flushing = None;
         self.dirty.clear();
+        self.dirty_revocations.clear();
         self.written = self.appended;
     }
 
@@ -78,6 +103,23 @@ impl Store {
         records
             .map(|(record, lead)| shifted(record.clone(), lead - wall_lead))
             .collect()
+    }
+
+    /// The revocations that are durable, in the same times.
+    pub(crate) fn load_revocations(&self, wall_lead: i64) -> Vec<Revocation> {
+        let revocations = self.revocations.values();
+        revocations
+            .map(|(revocation, lead)| Revocation {
+                since: shift(revocation.since, lead - wall_lead),
+                until: shift(revocation.until, lead - wall_lead),
+                ..revocation.clone()
+            })
+            .collect()
+    }
+
+    /// Which revocations are durable.
+    pub(crate) fn revocations(&self) -> BTreeSet<RevocationId> {
+        self.revocations.keys().copied().collect()
     }
 
     pub(crate) fn has(&self, instance: &InstanceName, fence: Fence) -> bool {
@@ -90,15 +132,17 @@ impl Store {
     }
 }
 
+fn shift(time: Time, millis: i64) -> Time {
+    let by = std::time::Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 {
+        Time(time.0.saturating_sub(by))
+    } else {
+        time.after(by)
+    }
+}
+
 fn shifted(record: LeaseRecord, millis: i64) -> LeaseRecord {
-    let shift = |time: Time| {
-        let by = std::time::Duration::from_millis(millis.unsigned_abs());
-        if millis < 0 {
-            Time(time.0.saturating_sub(by))
-        } else {
-            time.after(by)
-        }
-    };
+    let shift = |time| shift(time, millis);
     LeaseRecord {
         granted_at: shift(record.granted_at),
         window_until: record.window_until.map(shift),

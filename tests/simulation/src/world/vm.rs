@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::placement::{
     Acquire, Close, EndCause, Grant, Labels, NodeId, Origin, Outcome, Owner, PoolName, Priority,
-    Refusal, ReportedEnd, ReportedSession, SessionId, Sync, Time, VmId,
+    Refusal, ReportedEnd, ReportedLease, ReportedSession, SessionId, Sync, Time, VmId,
 };
 
 /// A call of the VM.
@@ -21,6 +21,9 @@ pub(crate) struct Wish {
     pub(crate) client_address: Arc<str>,
     pub(crate) priority: Priority,
     pub(crate) labels: Labels,
+    pub(crate) token_id: Option<Arc<str>>,
+    /// How long its token holds after the 101, if its end is one of the session as well.
+    pub(crate) token_left: Option<Duration>,
     /// How long the control plane may hold it.
     pub(crate) hold: Duration,
     /// It is asked for again while the control plane is away.
@@ -47,6 +50,10 @@ pub(crate) struct Stream {
     pub(crate) wish: Wish,
     opened_at: Time,
     call: Option<CallNo>,
+    /// How old it may still grow, counted from the 101.
+    age_left: Option<Duration>,
+    /// When it is closed here, and what for.
+    ends_at: Option<(Time, EndCause)>,
     pub(crate) phase: Phase,
 }
 
@@ -86,7 +93,8 @@ pub(crate) enum Act {
 /// What the control plane answered.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    Acquire(Outcome),
+    /// And how old the session may still grow.
+    Acquire(Outcome, Option<Duration>),
     Sync(Vec<Close>),
 }
 
@@ -167,6 +175,8 @@ impl Vm {
         let stream = Stream {
             opened_at: now,
             call: None,
+            age_left: None,
+            ends_at: None,
             phase: Phase::Pending,
             wish,
         };
@@ -197,6 +207,7 @@ impl Vm {
             client_address: wish.client_address,
             priority: wish.priority,
             labels: wish.labels,
+            token_id: wish.token_id,
         };
         Some((acquire, timeout))
     }
@@ -206,7 +217,12 @@ impl Vm {
         match (self.calls.remove(&call), reply) {
             (Some(Call::Acquire(session)), reply) => {
                 let outcome = match reply {
-                    Some(Reply::Acquire(outcome)) => Some(outcome),
+                    Some(Reply::Acquire(outcome, age_left)) => {
+                        if let Some(stream) = self.streams.get_mut(&session) {
+                            stream.age_left = age_left;
+                        }
+                        Some(outcome)
+                    }
                     _ => None,
                 };
                 self.acquire_answered(&session, outcome, now)
@@ -234,7 +250,7 @@ impl Vm {
                     .filter_map(|close| self.close(&close))
                     .collect()
             }
-            (Some(Call::Sync { .. }), Some(Reply::Acquire(_))) | (None, _) => Vec::new(),
+            (Some(Call::Sync { .. }), Some(Reply::Acquire(..))) | (None, _) => Vec::new(),
         }
     }
 
@@ -282,11 +298,18 @@ impl Vm {
     }
 
     /// The 101 was seen.
-    pub(crate) fn established(&mut self, session: &SessionId) -> bool {
+    pub(crate) fn established(&mut self, session: &SessionId, now: Time) -> bool {
+        // Every other filter is too old to know of ages.
+        let knows_ages = self.incarnation.is_multiple_of(2);
         if let Some(stream) = self.streams.get_mut(session)
             && let Phase::Placed(grant) = &stream.phase
         {
             stream.phase = Phase::Live(grant.clone());
+            let age = stream.age_left.filter(|_| knows_ages);
+            let age = age.map(|left| (now.after(left), EndCause::MaxAge));
+            let token = stream.wish.token_left;
+            let token = token.map(|left| (now.after(left), EndCause::TokenExpired));
+            stream.ends_at = age.into_iter().chain(token).min();
             return true;
         }
         false
@@ -339,17 +362,20 @@ impl Vm {
     pub(crate) fn tick(&mut self, now: Time) -> Due {
         let mut due = Due::default();
         let mut overdue = Vec::new();
-        for (session, stream) in &self.streams {
-            if stream.is_overdue(now) {
+        for (session, stream) in &mut self.streams {
+            if let (Phase::Live(_), Some((at, cause))) = (&stream.phase, stream.ends_at)
+                && at <= now
+            {
+                stream.phase.closing(cause);
+                due.acts.push(Act::Finish(session.clone()));
+            } else if stream.is_overdue(now) {
                 overdue.push(session.clone());
             } else if stream.is_waiting() {
                 due.acquires.push(session.clone());
             }
         }
-        due.acts = overdue
-            .iter()
-            .map(|session| self.give_up(session))
-            .collect();
+        let given_up = overdue.iter().map(|session| self.give_up(session));
+        due.acts.extend(given_up.collect::<Vec<_>>());
         due.sync = self.sync_is_due(now);
         due
     }
@@ -385,13 +411,20 @@ impl Vm {
     }
 
     fn standing(&self) -> Vec<ReportedSession> {
-        let reported = |stream: &Stream| ReportedSession {
-            session: stream.wish.session.clone(),
-            pool: stream.wish.pool.clone(),
-            owner: stream.wish.owner.clone(),
-            client_address: Arc::clone(&stream.wish.client_address),
-            grant: stream.phase.grant().cloned(),
-            established: stream.phase.established() && stream.phase.grant().is_some(),
+        let reported = |stream: &Stream| {
+            let wish = &stream.wish;
+            let lease = stream.phase.grant().map(|grant| ReportedLease {
+                grant: grant.clone(),
+                pool: wish.pool.clone(),
+                owner: wish.owner.clone(),
+                client_address: Arc::clone(&wish.client_address),
+                token_id: wish.token_id.clone(),
+                established: stream.phase.established(),
+            });
+            ReportedSession {
+                session: wish.session.clone(),
+                lease,
+            }
         };
         self.streams.values().map(reported).collect()
     }
@@ -424,6 +457,7 @@ pub(crate) fn label(refusal: &Refusal) -> &'static str {
         Refusal::NoInstance { .. } => "refused: no instance",
         Refusal::NoSuchPool => "refused: no such pool",
         Refusal::QueueFull { .. } => "refused: queue full",
+        Refusal::Revoked => "refused: revoked",
         Refusal::SessionExists => "refused: session exists",
         Refusal::Superseded => "refused: superseded",
         Refusal::Terminated => "refused: terminated",

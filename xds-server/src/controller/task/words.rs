@@ -1,5 +1,7 @@
 //! What the task does with the effects of placement, and whom it answers when.
 
+use std::sync::atomic::Ordering;
+
 use tracing::{info, warn};
 
 use super::{Task, answer_to};
@@ -36,6 +38,8 @@ impl Task {
             info!("what is live has been learnt; from now on instances are granted");
             self.outbox.batch().learnt();
         }
+        let seen = placement.revocations_seen();
+        self.events.revocations_seen.store(seen, Ordering::Relaxed);
         while let Some(effect) = placement.poll_effect() {
             match effect {
                 Effect::Answer {
@@ -57,6 +61,10 @@ impl Task {
                     let lease = placement.lease_record(&instance);
                     self.outbox.batch().lease(stamp, instance, lease);
                 }
+                Effect::CommitRevocation(id) => {
+                    let revocation = placement.revocation(id).cloned();
+                    self.outbox.batch().revocation(stamp, id, revocation);
+                }
                 Effect::Over(past) => self.outbox.batch().past(stamp, *past),
                 // No instance has an agent yet.
                 Effect::Agent { .. } => {}
@@ -75,7 +83,9 @@ impl Task {
                     outcome,
                 } => {
                     let answer = match outcome {
-                        Outcome::Granted(grant) if durable => self.place(grant).map_err(Into::into),
+                        Outcome::Granted(grant) if durable => {
+                            self.place(now, grant).map_err(Into::into)
+                        }
                         Outcome::Granted(grant) => {
                             self.give_back(now, &session, grant);
                             given_back = true;
@@ -97,7 +107,15 @@ impl Task {
                 // A VM's word can be taken without a store: what is lost of it with this process,
                 // its next Sync tells the next one.
                 Word::Synced(reply, close) => answer_to(reply, close),
-                Word::Terminated(reply, known) => {
+                Word::Revoked(reply, done) => {
+                    let stored = if durable {
+                        Ok(())
+                    } else {
+                        Err(NotStored.into())
+                    };
+                    answer_to(reply, done.and_then(|done| stored.map(|()| done)));
+                }
+                Word::Lifted(reply, known) | Word::Terminated(reply, known) => {
                     let stored = durable || !known;
                     answer_to(reply, stored.then_some(known).ok_or(NotStored));
                 }
@@ -150,11 +168,12 @@ impl Task {
         }
     }
 
-    fn place(&self, grant: Grant) -> Result<Placed, Refusal> {
+    fn place(&self, now: Time, grant: Grant) -> Result<Placed, Refusal> {
         // Placement knows the fleet's instances only, all of which have been published.
         let place = self.addresses.get(&grant.instance);
         let (cluster, endpoint) = place.cloned().ok_or(Refusal::Cancelled)?;
         Ok(Placed {
+            age_left: self.parts.placement.age_left(now, &grant),
             grant,
             cluster,
             endpoint,

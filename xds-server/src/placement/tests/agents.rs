@@ -97,6 +97,27 @@ fn a_firewall_is_opened_for_what_is_written_down() {
 }
 
 #[test]
+fn who_is_revoked_meanwhile_is_not_told_of_the_instance() {
+    let mut a = Agented::new();
+    a.m.acquire("s1", owner("alice", None));
+    a.report(false, None);
+    let revoke = Revoke {
+        what: Revoked::Session("s1".into()),
+        span: RevocationSpan::default(),
+        note: None,
+    };
+    let done = a.m.placement.revoke(a.m.now, revoke).unwrap();
+    assert_eq!((done.closing, done.refused), (0, 1));
+    let answer = a.m.answer_to("s1");
+    assert_eq!(answer, Some(Outcome::Refused(Refusal::Revoked)));
+    assert_eq!(a.m.state("web-1"), "settling");
+    a.report(false, None);
+    a.report(false, None);
+    assert_eq!(a.order.open, None);
+    assert_eq!(a.m.state("web-1"), "free");
+}
+
+#[test]
 fn a_firewall_that_does_not_open_refuses() {
     let mut a = Agented::new();
     a.m.acquire("s1", owner("alice", None));

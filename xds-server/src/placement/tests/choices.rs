@@ -197,11 +197,23 @@ fn a_session_is_closed_at_its_age() {
     };
     let mut m = Machine::with(1, policy);
     let grant = m.granted("s1", owner("alice", None));
-    for second in 0..60 {
+    // Its proxy is told how long it has, and is given the time that an upgrade may take besides.
+    for second in 0..75 {
+        let left = m.placement.age_left(m.now, &grant);
+        let expected = 60_u64.saturating_sub(second);
+        assert_eq!(left, Some(seconds(expected)), "after {second} s");
         let closes = m.full("vm", &[("s1", &grant)]);
         assert_eq!(closes, [], "after {second} s");
         m.pass(seconds(1));
     }
+    let another = Grant {
+        fence: Fence {
+            sequence: 77,
+            ..grant.fence
+        },
+        ..grant.clone()
+    };
+    assert_eq!(m.placement.age_left(m.now, &another), None);
     let closes = m.full("vm", &[("s1", &grant)]);
     assert!(matches!(
         closes.as_slice(),

@@ -5,6 +5,7 @@ mod choices;
 mod own;
 mod queues;
 mod restarts;
+mod revoked;
 mod stories;
 
 use std::time::Duration;
@@ -190,6 +191,7 @@ fn asked(origin: Origin, session: &str, owner: Owner) -> Acquire {
         client_address: "192.0.2.1".into(),
         priority: Priority::default(),
         labels: Labels::default(),
+        token_id: None,
     }
 }
 
@@ -205,13 +207,17 @@ fn owner(subject: &str, resume_key: Option<&str>) -> Owner {
 }
 
 fn reported(session: &str, grant: Option<Grant>) -> ReportedSession {
-    ReportedSession {
-        session: session.into(),
+    let lease = grant.map(|grant| ReportedLease {
+        grant,
         pool: "web".into(),
         owner: owner(session, None),
         client_address: "192.0.2.1".into(),
-        established: grant.is_some(),
-        grant,
+        token_id: None,
+        established: true,
+    });
+    ReportedSession {
+        session: session.into(),
+        lease,
     }
 }
 

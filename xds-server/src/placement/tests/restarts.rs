@@ -113,7 +113,7 @@ fn a_grant_is_written_down_before_it_is_answered_and_so_is_its_end() {
                 Effect::Agent { .. } => "agent",
                 Effect::Answer { .. } => "answer",
                 Effect::Changed { .. } => "changed",
-                Effect::Commit(_) => "commit",
+                Effect::Commit(_) | Effect::CommitRevocation(_) => "commit",
                 Effect::Over(_) => "over",
             });
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     AgentOrder, Fence, InstanceName, Labels, NodeId, Owner, PastSession, PoolName, Priority,
-    SessionId, VmId,
+    RevocationId, SessionId, VmId,
 };
 
 /// Where a message of a filter VM comes from.
@@ -36,6 +36,8 @@ pub struct Acquire {
     pub priority: Priority,
     /// What the instance has to have.
     pub labels: Labels,
+    /// The `jti` of the token it came with.
+    pub token_id: Option<Arc<str>>,
 }
 
 /// Names one Acquire call to its caller, who gets exactly one [`Effect::Answer`] for it.
@@ -81,6 +83,8 @@ pub enum Refusal {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// Its user, its token or the session itself is revoked.
+    Revoked,
     /// The user has a session and the pool's policy is to refuse a second device.
     SessionExists,
     /// A later request of the same user took this one's place.
@@ -115,14 +119,23 @@ pub struct Sync {
 pub struct ReportedSession {
     /// Its id.
     pub session: SessionId,
+    /// What it has; `None` while its Acquire is pending, for whom and from which pool only that says.
+    pub lease: Option<ReportedLease>,
+}
+
+/// What a session has that a VM reports.
+#[derive(Clone, Debug)]
+pub struct ReportedLease {
+    /// What it was granted.
+    pub grant: Grant,
     /// Its pool.
     pub pool: PoolName,
     /// Its owner.
     pub owner: Owner,
     /// The client's address.
     pub client_address: Arc<str>,
-    /// What it was granted; `None` while its Acquire is pending.
-    pub grant: Option<Grant>,
+    /// The `jti` of its token.
+    pub token_id: Option<Arc<str>>,
     /// The 101 was seen.
     pub established: bool,
 }
@@ -147,19 +160,25 @@ pub enum EndCause {
     Client,
     /// The instance closed or was lost.
     Instance,
+    /// Its proxy closed it: it was as old as a session may be.
+    MaxAge,
     /// There never was a 101.
     NotEstablished,
+    /// Its proxy closed it: its token had ended.
+    TokenExpired,
     /// Its VM no longer lists it, and said no more.
     Unlisted,
 }
 
 impl EndCause {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Berth,
         Self::Client,
         Self::Instance,
+        Self::MaxAge,
         Self::NotEstablished,
+        Self::TokenExpired,
         Self::Unlisted,
     ];
 
@@ -169,7 +188,9 @@ impl EndCause {
             Self::Berth => "berth",
             Self::Client => "client",
             Self::Instance => "instance",
+            Self::MaxAge => "max_age",
             Self::NotEstablished => "not_established",
+            Self::TokenExpired => "token_expired",
             Self::Unlisted => "unlisted",
         }
     }
@@ -178,12 +199,14 @@ impl EndCause {
 /// Why the machine wants a session closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
-    /// It is as old as a session may be.
+    /// It is older than a session may be, and its proxy has not closed it by itself.
     Expired,
     /// Its lease is not what the machine knows of that instance.
     Fenced,
     /// Its own client came back by a new connection.
     Resumed,
+    /// Its user, its token or the session itself was revoked.
+    Revoked,
     /// Its user came with another device.
     TakenOver,
     /// The operator said so.
@@ -194,10 +217,11 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Expired,
         Self::Fenced,
         Self::Resumed,
+        Self::Revoked,
         Self::TakenOver,
         Self::Terminated,
         Self::TooSlow,
@@ -209,6 +233,7 @@ impl CloseReason {
             Self::Expired => "expired",
             Self::Fenced => "fenced",
             Self::Resumed => "resumed",
+            Self::Revoked => "revoked",
             Self::TakenOver => "taken_over",
             Self::Terminated => "terminated",
             Self::TooSlow => "too_slow",
@@ -227,8 +252,8 @@ pub struct Close {
 
 /// What the machine wants done or known.
 ///
-/// Their order counts: what comes after a [`Effect::Commit`] must not be done before what that commit covers is
-/// durable.
+/// Their order counts: what comes after a [`Effect::Commit`] or a [`Effect::CommitRevocation`] must not be done before
+/// what that covers is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Answer this request.
@@ -250,6 +275,9 @@ pub enum Effect {
     /// Write down what [`Placement::lease_record`](super::Placement::lease_record) says of this instance, now or
     /// later: only the latest counts.
     Commit(InstanceName),
+    /// Write down what [`Placement::revocation`](super::Placement::revocation) says of it, now or later; `None` takes
+    /// what was written back.
+    CommitRevocation(RevocationId),
     /// Tell: a lease has changed.
     Changed {
         /// Of which instance.

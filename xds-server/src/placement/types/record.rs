@@ -34,6 +34,8 @@ pub struct LeaseRecord {
     pub state: RecordedState,
     /// It was granted to a client that came back, whose window ends then.
     pub window_until: Option<Time>,
+    /// The `jti` of the session's token.
+    pub token_id: Option<Arc<str>>,
 }
 
 /// As much of a lease's state as cannot be learnt from its VM.

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ::redb::{Database, TableDefinition};
+use ::redb::{Database, ReadableDatabase, TableDefinition};
 
 use super::*;
 
@@ -102,8 +102,47 @@ fn a_store_is_one_process_own() {
 }
 
 #[test]
+fn a_file_of_the_first_format_goes_on_as_one_of_this() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("berth.redb");
+    let mut remembered = Remembered::default();
+    let mut first = batch(0);
+    first.revocations.clear();
+    remembered.apply(&first, 1);
+    open(&path).0.commit(&first, 1).unwrap();
+    // As it was written then: without the table.
+    let database = Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let none: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("revocations");
+    assert!(transaction.delete_table(none).unwrap());
+    transaction
+        .open_table(META)
+        .unwrap()
+        .insert("format", 1)
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let (mut store, loaded) = open(&path);
+    assert!(loaded.set_aside.is_none());
+    assert_eq!(Remembered::of(&loaded, &*store.history()), remembered);
+    let next = batch(1);
+    remembered.apply(&next, 2);
+    store.commit(&next, 2).unwrap();
+    drop(store);
+    let (store, loaded) = open(&path);
+    assert_eq!(Remembered::of(&loaded, &*store.history()), remembered);
+    assert!(!remembered.revocations.is_empty());
+    drop(store);
+    // An earlier version would not know what to make of it.
+    let database = Database::open(&path).unwrap();
+    let meta = database.begin_read().unwrap().open_table(META).unwrap();
+    let format = meta.get("format").unwrap().unwrap().value();
+    assert_eq!(format, format::FORMAT);
+}
+
+#[test]
 fn what_cannot_be_used_is_set_aside() {
-    const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
     const OTHER: TableDefinition<u64, u64> = TableDefinition::new("other");
     type Spoil = fn(&Path);
     let newer: Spoil = |path| {
@@ -137,7 +176,7 @@ fn what_cannot_be_used_is_set_aside() {
             "magic number",
         ),
         (|path| std::fs::write(path, "").unwrap(), "damaged", "empty"),
-        (newer, "newer", "format 2"),
+        (newer, "newer", "format 3"),
         (foreign, "damaged", "something else"),
         (record, "damaged", "state is \"odd\""),
     ];
@@ -181,3 +220,5 @@ fn the_system_refusing_is_an_error() {
     }
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }
+
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::*;
 use crate::placement::{
     Acquire, CloseReason, End, EndCause, Fence, Labels, Origin, Owner, PastSession, Pick, Priority,
-    RecordedState, Time, User, Why,
+    RecordedState, Revocation, RevocationId, RevocationNote, Revoked, Time, User, Why,
 };
 
 /// The same moment on both clocks, which makes what is read what was written.
@@ -41,6 +41,36 @@ fn owner(number: u64) -> Owner {
         resume_key: number
             .is_multiple_of(2)
             .then(|| format!("key-{number}").into()),
+    }
+}
+
+fn token_id(number: u64) -> Option<Arc<str>> {
+    number
+        .is_multiple_of(3)
+        .then(|| format!("jti-{number}").into())
+}
+
+/// What has been revoked `number` seconds ago.
+fn revocation(number: u64) -> Revocation {
+    let issuer = number.is_multiple_of(2).then(|| "https://issuer".into());
+    let name: Arc<str> = format!("name-{number}").into();
+    let text = "x".repeat(number as usize);
+    Revocation {
+        id: RevocationId {
+            term: 7,
+            sequence: number,
+        },
+        what: match number % 3 {
+            0 => Revoked::Session((*name).into()),
+            1 => Revoked::Subject {
+                issuer,
+                subject: name,
+            },
+            _ => Revoked::Token { issuer, id: name },
+        },
+        since: ago(number),
+        until: STAMP.now.after(Duration::from_secs(60 + number)),
+        note: RevocationNote::new(&text),
     }
 }
 
@@ -83,6 +113,7 @@ fn lease(instance: u64, number: u64) -> LeaseRecord {
         window_until: number
             .is_multiple_of(5)
             .then(|| STAMP.now.after(Duration::from_secs(30))),
+        token_id: token_id(number),
     }
 }
 
@@ -105,6 +136,7 @@ fn past(number: u64) -> PastSession {
         client_address: "192.0.2.7".into(),
         priority: Priority::default(),
         labels: Labels::default(),
+        token_id: token_id(number),
     };
     PastSession {
         acquire: Arc::new(acquire),
@@ -134,6 +166,7 @@ struct Remembered {
     addresses: BTreeMap<InstanceName, SocketAddr>,
     drained: BTreeSet<InstanceName>,
     quarantined: BTreeSet<InstanceName>,
+    revocations: BTreeMap<RevocationId, Revocation>,
     past: BTreeMap<(u64, u64, u64), PastRecord>,
 }
 
@@ -160,6 +193,12 @@ impl Remembered {
                 }
             }
         }
+        for (id, revocation) in &batch.revocations {
+            match revocation {
+                Some((_, revocation)) => self.revocations.insert(*id, revocation.clone()),
+                None => self.revocations.remove(id),
+            };
+        }
         for (stamp, past) in &batch.past {
             let record = PastRecord::new(*stamp, past);
             self.past.insert(record.key(), record);
@@ -183,6 +222,11 @@ impl Remembered {
             addresses: loaded.addresses.clone(),
             drained: loaded.drained.clone(),
             quarantined: loaded.quarantined.clone(),
+            revocations: loaded
+                .revocations
+                .iter()
+                .map(|revocation| (revocation.id, revocation.clone()))
+                .collect(),
             past: past.into_iter().map(|past| (past.key(), past)).collect(),
         }
     }
@@ -212,6 +256,9 @@ fn batch(number: u64) -> Batch {
     batch.address(name(number % 17), ([192, 0, 2, 1], port).into());
     batch.drained(name(number % 11), number.is_multiple_of(2));
     batch.quarantined(name(number % 13), number.is_multiple_of(3));
+    let revocation = revocation(number % 19);
+    let holds = !number.is_multiple_of(5);
+    batch.revocation(STAMP, revocation.id, holds.then_some(revocation));
     batch.past(STAMP, past(number));
     if number == 0 {
         batch.learnt();

@@ -13,6 +13,10 @@ fn records_are_read_as_they_were_written() {
         let past = PastRecord::new(STAMP, &past(number));
         let bytes = format::encode_past(&past);
         assert_eq!(format::decode_past(&bytes).unwrap(), past);
+        let revocation = revocation(number);
+        let bytes = format::encode_revocation(STAMP, &revocation);
+        let found = format::decode_revocation(STAMP, revocation.id, &bytes);
+        assert_eq!(found.unwrap(), revocation);
     }
 }
 
@@ -29,14 +33,19 @@ fn records_of_this_format_stay_as_they_are() {
     assert_eq!(
         labels,
         "adopted least_recently_used packed resumed spread took_over \
-         expired fenced resumed taken_over terminated too_slow \
-         berth client instance not_established unlisted"
+         expired fenced resumed revoked taken_over terminated too_slow \
+         berth client instance max_age not_established token_expired unlisted"
     );
     assert_eq!(hex(&format::encode_lease(STAMP, &lease(1, 10))), LEASE);
-    assert_eq!(
-        hex(&format::encode_past(&PastRecord::new(STAMP, &past(4)))),
-        PAST
-    );
+    let past = PastSession {
+        end: End::Closed(CloseReason::Terminated),
+        ..past(4)
+    };
+    let past = PastRecord::new(STAMP, &past);
+    assert_eq!(hex(&format::encode_past(&past)), PAST);
+    let revocation = revocation(4);
+    let bytes = format::encode_revocation(STAMP, &revocation);
+    assert_eq!(hex(&bytes), REVOCATION);
 }
 
 #[test]
@@ -84,3 +93,5 @@ const LEASE: &str = "0a040807100a122b0a0e68747470733a2f2f69737375657212077573657
 const PAST: &str = "0a0973657373696f6e2d341206706f6f6c2d301a0a696e7374616e63652d342204080710042a290a0e68747470733a\
     2f2f6973737565721206757365722d341a0874656e616e742d3122056b65792d3432093139322e302e322e373a07656e766f792d31420c0a06\
     737072656164100420044880dc91ffbc3158e0b095ffbc316206636c6f7365646a0a7465726d696e61746564";
+const REVOCATION: &str = "0a077375626a656374120e68747470733a2f2f6973737565721a066e616d652d3420e0b095ffbc312880c499ffbc31\
+    3204787878783880d095ffbc31";

@@ -211,6 +211,7 @@ fn acquire(caller: u16, sequence: u64) -> Acquire {
         client_address: "192.0.2.7".into(),
         priority: Priority::default(),
         labels: Labels::default(),
+        token_id: None,
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use berth::placement::{
     Acquire, Effect, EndCause, Fence, Grant, InstanceSpec, Labels, Origin, Outcome, Owner,
-    Placement, PoolPolicy, Priority, ReportedEnd, ReportedSession, RequestId, SessionId, Sync,
-    Time, Timing, User,
+    Placement, PoolPolicy, Priority, ReportedEnd, ReportedLease, ReportedSession, RequestId,
+    SessionId, Sync, Time, Timing, User,
 };
 use tokio::time::Instant;
 
@@ -80,6 +80,7 @@ impl Pairs {
             client_address: "192.0.2.1".into(),
             priority: Priority::default(),
             labels: Labels::default(),
+            token_id: None,
         }
     }
 
@@ -121,11 +122,14 @@ impl Pairs {
     fn state_all(&mut self) {
         let live = self.live.iter().map(|(session, grant)| ReportedSession {
             session: session.clone(),
-            pool: "web".into(),
-            owner: owner(0),
-            client_address: "192.0.2.1".into(),
-            grant: Some(grant.clone()),
-            established: true,
+            lease: Some(ReportedLease {
+                grant: grant.clone(),
+                pool: "web".into(),
+                owner: owner(0),
+                client_address: "192.0.2.1".into(),
+                token_id: None,
+                established: true,
+            }),
         });
         let live = live.collect();
         self.sync(Some(live), Vec::new());
