@@ -6,7 +6,7 @@ use berth_client::Carrier;
 use berth_tests::{ClientBuilder, Token, World, WorldBuilder};
 use serde_json::json;
 
-use crate::{CASE, CASE_LOGGED, leave, logged, said, verdict};
+use crate::{CASE, CASE_LOGGED, Change, leave, logged, said, verdict};
 
 /// A place, and how a client puts a credential into it.
 struct Place {
@@ -49,7 +49,7 @@ fn world() -> WorldBuilder {
 async fn a_credential_is_taken_from_where_it_is_and_comes_no_further() {
     let log = world().access_log(LOG).unwrap();
     let world = log.start().await.unwrap();
-    let refused: [(&str, fn(Token) -> Token); 3] = [
+    let refused: [(&str, Change); 3] = [
         ("bad_signature", Token::altered),
         ("token_expired", Token::expired),
         ("pool_forbidden", |token| token.pools(["else"])),

@@ -16,12 +16,15 @@ mod verdict;
 use std::time::Duration;
 
 use berth_client::{Message, Response, Session};
-use berth_tests::{ClientBuilder, Seen, World, wait_until};
+use berth_tests::{ClientBuilder, Seen, Token, World, wait_until};
 use serde_json::Value;
 use tokio::time::timeout;
 
 /// Much longer than anything here takes, on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(20);
+
+/// What is wrong with a token.
+type Change = fn(Token) -> Token;
 
 /// `admitted`, or the reason for a refusal, as a plain GET is told.
 async fn verdict(client: &ClientBuilder) -> String {

@@ -6,7 +6,7 @@ use berth_tests::vm::Vm;
 use berth_tests::{Algorithm, Family, SigningKeys, Token, World, WorldBuilder, raw};
 use serde_json::{Value, json};
 
-use crate::{SOON, counter, leave, said, verdict};
+use crate::{Change, SOON, counter, leave, said, verdict};
 
 fn world() -> WorldBuilder {
     let keys = SigningKeys::of_tests().unwrap();
@@ -86,7 +86,7 @@ async fn is_refused_as_if_the_filter_had_decided() {
         .start()
         .await
         .unwrap();
-    let cases: [(&str, fn(Token) -> Token); 7] = [
+    let cases: [(&str, Change); 7] = [
         ("bad_signature", Token::altered),
         ("token_expired", Token::expired),
         ("wrong_audience", |token| token.claim("aud", "else")),
