@@ -174,8 +174,9 @@ impl<'p, 'a> Reading<'p, 'a> {
             self.resume_key.add(value);
         }
         for name in policy.label_headers() {
-            if let Some(value) = request.header(name) {
-                self.labels.header(name, &value);
+            let value = request.header(name);
+            if let Some(value) = value.and_then(|value| part(value, |it| Some(it.trim_ascii()))) {
+                self.labels.header(name, value);
             }
         }
         for name in policy.tag_headers() {
