@@ -3,7 +3,9 @@ use std::sync::Arc;
 use crate::carrier::{Credential, Reading};
 use crate::config::PoolSource;
 use crate::cors::Cors;
-use crate::explain::{attempts_facts, credential_facts, escaped, origin_facts, source_name};
+use crate::explain::{
+    attempts_facts, credential_facts, escaped, origin_facts, resume_key_facts, source_name,
+};
 use crate::jwt::{Token, Unverified};
 use crate::memory::VerifiedToken;
 use crate::path::Target;
@@ -105,7 +107,10 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
             subprotocol,
             edits: _,
         } = reading;
+        self.trace
+            .step("resume key", || resume_key_facts(&resume_key));
         let resume_key = credential::resume_key(resume_key)?;
+        self.trace.step("labels", || labels.facts());
         let labels = labels.agreed()?;
         let wish = Wish {
             kind: kind(&request.header("upgrade").unwrap_or_default()),
@@ -243,6 +248,8 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
         claims.audience(&issuer.audiences)?;
         let subject = claims.subject()?;
         self.trace.step("user", || format!("`{subject}`"));
+        self.trace
+            .step("subjects and claims", || issuer.rules_facts(claims));
         issuer.lets_in(subject, claims)?;
         let tenant = policy.tenant_claim().map(|claim| claims.name(claim));
         let priority = policy.priority_claim().map(|claim| claims.priority(claim));

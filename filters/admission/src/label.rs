@@ -49,6 +49,13 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
+    /// Each label, and what is said of it.
+    pub(crate) fn said(&self) -> impl Iterator<Item = (&str, &Agreed<'a>)> {
+        self.0
+            .iter()
+            .map(|(label, said)| (label.0.label.as_str(), said))
+    }
+
     /// What is asked for: names and values, in the policy's order.
     pub(crate) fn agreed(self) -> Result<Vec<(String, String)>, Reason> {
         let mut labels = Vec::new();

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod admin;
+mod api_key;
+mod explain;
 mod token;
 
 /// What a run of `berth` left behind.
@@ -64,6 +66,8 @@ fn help_teaches_and_mistakes_are_64() {
         (&["check", "--help"], 0, "FILE:LINE:COLUMN: FIELD", ""),
         (&["bootstrap", "--help"], 0, "envoy -c envoy.yaml", ""),
         (&["token", "--help"], 0, "--new-key ES256 --key-out", ""),
+        (&["explain", "--help"], 0, "--token-file token.txt", ""),
+        (&["api-key", "--help"], 0, "api-key --subject kiosk-7", ""),
         (&["instances", "--help"], 0, "drain gpu-1", ""),
         (&["sessions", "--help"], 0, "terminate ID", ""),
         (&["keys", "--help"], 0, "berth keys --json", ""),

@@ -152,12 +152,12 @@ fn changed(decided: &Decided) -> Vec<(&str, String)> {
 
 /// The headers that are taken out. A tag of the same name is put there instead.
 fn removed(decided: &Decided) -> Vec<&str> {
-    let added: Vec<&str> = match &decided.outcome {
-        Outcome::Admitted(_, admission) => {
-            pairs(&admission.headers).map(|(name, _)| name).collect()
-        }
-        Outcome::Preflight | Outcome::Refused(_) => Vec::new(),
+    let tags: &[_] = match &decided.outcome {
+        Outcome::Admitted(_, admission) => &admission.headers,
+        Outcome::Preflight | Outcome::Refused(_) => &[],
     };
+    let id = decided.session_headers.iter().map(String::as_str);
+    let added: Vec<&str> = pairs(tags).map(|(name, _)| name).chain(id).collect();
     let gone = decided.edits.iter().filter(|(_, value)| value.is_none());
     gone.map(|(name, _)| name)
         .filter(|name| !added.contains(name))
