@@ -53,13 +53,13 @@ fn token(folder: &Path, more: &[&str]) -> String {
 
 fn explained(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
     let run = berth(folder, &[&["explain", "--json"], arguments].concat());
-    let account = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
-    (run.code, account)
+    assert!(run.stdout.starts_with('{'), "{run:?}");
+    (run.code, serde_json::from_str(&run.stdout).unwrap())
 }
 
 /// The verdict or the reason, and the last step.
 fn outcome(account: &Value) -> [&str; 2] {
-    let verdict = account.get("reason").unwrap_or(&account["verdict"]);
+    let verdict = account.get("reason").or(account.get("verdict")).unwrap();
     let last = account["steps"].as_array().unwrap().last().unwrap();
     [verdict.as_str().unwrap(), last["step"].as_str().unwrap()]
 }
@@ -426,7 +426,7 @@ fn a_request_cannot_give_orders_to_the_terminal() {
 
 const CONFIG: &str = "\
 listeners: [{ name: https, address: 127.0.0.1, port: 8443 }]
-tls: { certificate_chain: cert.pem, private_key: key.pem }
+tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: cert.pem }
 filter: { module: berth_filter.wasm }
 admission:
   # more

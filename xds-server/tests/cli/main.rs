@@ -196,6 +196,19 @@ fn a_key_without_effect_is_warned_of() {
 }
 
 #[test]
+fn certificates_that_nobody_asks_for_are_warned_of() {
+    let folder = configured();
+    let without = EXAMPLE.replace("  client_ca: ca.pem\n", "");
+    fs::write(folder.path().join("berth.yaml"), without).unwrap();
+    let run = berth(folder.path(), &["check"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(
+        run.stderr,
+        "berth.yaml: warning: admission.client_certificates: the listeners ask no client for a certificate; name who signs them as `tls.client_ca`\n"
+    );
+}
+
+#[test]
 fn a_bad_log_filter_is_refused() {
     let folder = configured();
     let run = berth(folder.path(), &["serve", "--log-filter", "berth=loud"]);
