@@ -87,10 +87,8 @@ fn prepared() -> TempDir {
 fn configuration_of_the_readme() -> String {
     let readme = document("README.md");
     let yaml = blocks(&readme, "yaml");
-    let [yaml] = yaml.as_slice() else {
-        panic!("the README has {} blocks of YAML", yaml.len());
-    };
-    (*yaml).to_owned()
+    assert_eq!(yaml.len(), 1, "the README has one block of YAML");
+    yaml.concat()
 }
 
 #[test]

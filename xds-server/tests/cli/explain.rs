@@ -59,9 +59,19 @@ fn explained(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
 
 /// The verdict or the reason, and the last step.
 fn outcome(account: &Value) -> [&str; 2] {
-    let verdict = account.get("reason").or(account.get("verdict")).unwrap();
+    let verdict = account
+        .get("reason")
+        .or_else(|| account.get("verdict"))
+        .unwrap();
     let last = account["steps"].as_array().unwrap().last().unwrap();
     [verdict.as_str().unwrap(), last["step"].as_str().unwrap()]
+}
+
+/// What is found in a step.
+fn found<'a>(account: &'a Value, step: &str) -> &'a str {
+    let mut steps = account["steps"].as_array().unwrap().iter();
+    let step = steps.find(|one| one["step"] == step).unwrap();
+    step["found"].as_str().unwrap()
 }
 
 #[test]
@@ -208,6 +218,15 @@ fn the_last_step_is_the_one_that_decided() {
         );
         assert_eq!(account["decided_by"], "filter");
     }
+    let path = "/sign_in?region=eu&region=us&berth_resume_key=secret";
+    let (_, account) = explained(folder.path(), &["--path", path, "--token", stranger]);
+    assert_eq!(found(&account, "labels"), "region in two versions");
+    assert!(found(&account, "resume key").starts_with("6 bytes"));
+    let path = "/sign_in?region=eu";
+    let (_, account) = explained(folder.path(), &["--path", path, "--token", stranger]);
+    assert_eq!(found(&account, "labels"), "region `eu`");
+    let rules = "any user; group `other`, to be `xr`";
+    assert_eq!(found(&account, "subjects and claims"), rules);
 }
 
 #[test]
