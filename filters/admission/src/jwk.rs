@@ -61,7 +61,8 @@ impl Key {
 /// Whether whoever reads this JWK could sign with it, so that only the control plane may have it.
 pub fn is_secret(jwk: &Value) -> bool {
     // What calls itself otherwise and has a `k` is not used, and not to be passed on either.
-    jwk.get("kty").and_then(Value::as_str) == Some("oct") || jwk.get("k").is_some()
+    jwk.get("kty").and_then(Value::as_str) == Some("oct")
+        || ["k", "d"].iter().any(|member| jwk.get(*member).is_some())
 }
 
 /// Why a key is not used.

@@ -46,17 +46,11 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
-    /// What each label is asked to be, in words.
-    pub(crate) fn facts(&self) -> String {
-        let facts = self.0.iter().map(|(label, said)| {
-            let name = &label.0.label;
-            match said {
-                Agreed::Nothing => format!("{name} any"),
-                Agreed::One(value) => format!("{name} `{}`", value.escape_ascii()),
-                Agreed::Disagreed => format!("{name} two that differ"),
-            }
-        });
-        facts.collect::<Vec<_>>().join(", ")
+    /// Each label, and what is said of it.
+    pub(crate) fn said(&self) -> impl Iterator<Item = (&str, &Agreed<'a>)> {
+        self.0
+            .iter()
+            .map(|(label, said)| (label.0.label.as_str(), said))
     }
 
     /// What is asked for: names and values, in the policy's order.

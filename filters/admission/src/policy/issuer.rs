@@ -27,6 +27,14 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
+    pub(crate) fn subjects(&self) -> &[Matcher] {
+        &self.subjects
+    }
+
+    pub(crate) fn required_claims(&self) -> &[ClaimConfig] {
+        &self.required_claims
+    }
+
     /// Whether a user of this issuer's, with these claims, is let in at all.
     pub(crate) fn lets_in(&self, subject: &str, claims: &Claims) -> Result<(), Reason> {
         let by_name =

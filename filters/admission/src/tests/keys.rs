@@ -170,6 +170,7 @@ fn what_could_sign_is_secret() {
         (json!({"kty": "oct"}), true),
         (json!({"kty": "OCT", "k": "AAAA"}), true),
         (json!({"k": 1}), true),
+        (json!({"d": "AQAB"}), true),
         (rsa_jwk("k"), false),
         (ec_jwk("k"), false),
         (ed25519(), false),
