@@ -39,6 +39,10 @@ test: setup filter check build
     @cargo test --workspace --doc --quiet
     @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds 40000 --report
 
+# Has a page in a real Chromium open sessions and read verdicts. apt-get installs Chromium where there is none.
+browser: setup filter build _chromium
+    @cargo {{ test_runner }} --package berth-tests --test browser
+
 # Placement under faults, in so many schedules; further arguments: `simulate --help`.
 simulate seeds="1000000" *arguments:
     @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds {{ seeds }} {{ arguments }}
@@ -127,6 +131,21 @@ _iproute2:
     echo 'Installing iproute2 for the network tests' >&2
     apt-get update --quiet=2
     apt-get install --quiet=2 --yes --no-install-recommends iproute2
+
+_chromium:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if test -n "${BERTH_CHROMIUM:-}"; then exit; fi
+    for name in chromium chromium-browser google-chrome; do
+        if command -v $name >/dev/null; then exit; fi
+    done
+    if ! command -v apt-get >/dev/null || test "$(id -u)" != 0; then
+        echo 'Install Chromium, or name its executable in BERTH_CHROMIUM.' >&2
+        exit 1
+    fi
+    echo 'Installing Chromium (112 MB to fetch) for the test in a browser' >&2
+    apt-get update --quiet=2
+    apt-get install --quiet=2 --yes --no-install-recommends chromium
 
 # What the benches measure Berth against. Before 3.2 a server's `maxconn` is not kept with several threads, and no
 # stable Debian has 3.2: this is sid's, with the libraries it was built for beside it and nothing installed.

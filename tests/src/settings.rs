@@ -121,6 +121,8 @@ impl Settings<'_> {
             "priority_claim": "priority",
             "labels": [{ "label": "region", "query_parameter": "region", "header": "x-region" }],
             "default_pools": default_pools,
+            // Every client of a test has the same address, and many are wrong on purpose.
+            "attempts": { "burst": 0, "per_minute": 1 },
         }));
         with(usual, self.admission)
     }

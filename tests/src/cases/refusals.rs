@@ -259,6 +259,15 @@ mod tests {
             "takes other sessions of the same user or tenant",
         ),
         ("queue_full", "takes others who wait"),
+        ("too_many_attempts", "takes others that were refused"),
+        ("unknown_api_key", "takes a policy that has API keys"),
+        ("wrong_type", "takes an issuer that names types"),
+        ("lifetime_too_long", "takes an issuer that bounds it"),
+        (
+            "user_forbidden",
+            "takes an issuer that bounds whom it speaks for",
+        ),
+        ("origin_forbidden", "takes a list of web pages that may ask"),
     ];
 
     #[test]
