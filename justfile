@@ -46,6 +46,10 @@ node-test: _node _wasm_bindgen
     @CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$PWD/{{ wasm_bindgen }}/bin/wasm-bindgen-test-runner" \
         cargo test --target {{ node_target }} --package berth-admission-cases --test attacks
 
+# Has a page in a real Chromium open sessions and read verdicts. apt-get installs Chromium where there is none.
+browser: setup filter build _chromium
+    @cargo {{ test_runner }} --package berth-tests --test browser
+
 # Placement under faults, in so many schedules; further arguments: `simulate --help`.
 simulate seeds="1000000" *arguments:
     @cargo run --quiet --release --package berth-simulation --bin simulate -- --seeds {{ seeds }} {{ arguments }}
@@ -159,6 +163,21 @@ _wasm_bindgen:
     then exit; fi
     echo "Building wasm-bindgen-cli $version into .tools (some 5 minutes of one core, once)" >&2
     cargo install --quiet --root {{ wasm_bindgen }} --version "$version" wasm-bindgen-cli
+
+_chromium:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if test -n "${BERTH_CHROMIUM:-}"; then exit; fi
+    for name in chromium chromium-browser google-chrome; do
+        if command -v $name >/dev/null; then exit; fi
+    done
+    if ! command -v apt-get >/dev/null || test "$(id -u)" != 0; then
+        echo 'Install Chromium, or name its executable in BERTH_CHROMIUM.' >&2
+        exit 1
+    fi
+    echo 'Installing Chromium (112 MB to fetch) for the test in a browser' >&2
+    apt-get update --quiet=2
+    apt-get install --quiet=2 --yes --no-install-recommends chromium
 
 # What the benches measure Berth against. Before 3.2 a server's `maxconn` is not kept with several threads, and no
 # stable Debian has 3.2: this is sid's, with the libraries it was built for beside it and nothing installed.
