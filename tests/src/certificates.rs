@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 
 use crate::Error;
@@ -45,7 +45,7 @@ impl Certificates {
     fn create(&self) -> Result<(), Error> {
         let key = || KeyPair::generate().map_err(Error::crypto("a key pair"));
         let (ca_key, leaf_key) = (key()?, key()?);
-        let ca = authority();
+        let ca = authority("Berth development CA");
         let ca_certificate = ca
             .self_signed(&ca_key)
             .map_err(Error::crypto("the development CA"))?;
@@ -58,11 +58,70 @@ impl Certificates {
     }
 }
 
-fn authority() -> CertificateParams {
+/// A CA that gives clients certificates.
+pub struct ClientAuthority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A client's certificate and its key, in PEM.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) private_key: String,
+}
+
+impl ClientAuthority {
+    /// A new one. All of them have the same name, as somebody would choose it who wants to be taken for another.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`].
+    pub fn new() -> Result<Self, Error> {
+        let key = KeyPair::generate().map_err(Error::crypto("a key pair"))?;
+        let params = authority("Berth test clients");
+        let certificate = params
+            .self_signed(&key)
+            .map_err(Error::crypto("a CA of clients"))?;
+        Ok(Self {
+            pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// Its own certificate, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for a client of this common name, and of these other names (URIs and DNS names).
+    ///
+    /// # Errors
+    /// [`Error::Crypto`].
+    pub fn identity(&self, common_name: &str, uri: &str, dns: &str) -> Result<Identity, Error> {
+        let crypto = || Error::crypto("a client's certificate");
+        let key = KeyPair::generate().map_err(Error::crypto("a key pair"))?;
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        params.subject_alt_names = vec![
+            SanType::URI(uri.try_into().map_err(crypto())?),
+            SanType::DnsName(dns.try_into().map_err(crypto())?),
+        ];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).map_err(crypto())?;
+        Ok(Identity {
+            certificate: certificate.pem(),
+            private_key: key.serialize_pem(),
+        })
+    }
+}
+
+fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Berth development CA");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

@@ -98,6 +98,11 @@ impl Envoy {
         self.spec.native
     }
 
+    /// The file it was started from.
+    pub(crate) fn bootstrap(&self) -> &Path {
+        &self.spec.bootstrap
+    }
+
     /// Its node id, which the control plane knows it by.
     #[must_use]
     pub fn node(&self) -> &str {
@@ -248,6 +253,8 @@ impl Envoy {
             .args(["--log-level", &self.spec.log_level])
             // What the filter says is about the test, Envoy's list of its extensions is not.
             .args(["--component-log-level", "wasm:info"])
+            // Ten seconds unless said, for access logs.
+            .args(["--file-flush-interval-msec", "200"])
             // Without it, Envoys of one machine meet in the shared memory of their base id.
             .arg("--disable-hot-restart");
         self.program.start(&mut command)

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use berth_admission_cases::Keys;
+use berth_admission_cases::{Algorithm, Keys};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::Value;
@@ -44,6 +44,13 @@ impl SigningKeys {
     #[must_use]
     pub fn jwks(&self) -> Value {
         self.0.jwks()
+    }
+
+    /// A key as its issuer would publish it, for [`more_keys`](crate::WorldBuilder::more_keys): the public half, or
+    /// for HS256 the secret.
+    #[must_use]
+    pub fn jwk(&self, algorithm: Algorithm) -> Value {
+        self.0.jwk(algorithm)
     }
 
     /// The keys as the cases of admission take them.

@@ -1,20 +1,20 @@
 //! Requests as bytes, for everything a well-behaved client does not send.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::Error;
+use crate::{Error, Identity};
 
 /// A TLS connection to a proxy, on which anything can be written.
 pub struct Connection {
@@ -34,29 +34,73 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Connection {
-    /// Connects to `address` as to `localhost`, trusting the CA in the PEM file `ca`.
+/// A connection in the making.
+#[derive(Debug, Clone)]
+pub struct Dial {
+    address: SocketAddr,
+    ca: PathBuf,
+    from: Option<IpAddr>,
+    identity: Option<Identity>,
+}
+
+impl Dial {
+    /// To `address` as to `localhost`, trusting the CA in the PEM file `ca`.
+    #[must_use]
+    pub fn new(address: SocketAddr, ca: &Path) -> Self {
+        Self {
+            address,
+            ca: ca.to_owned(),
+            from: None,
+            identity: None,
+        }
+    }
+
+    /// From this address of the machine's, as another client.
+    #[must_use]
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
+    }
+
+    /// With a certificate to show, if asked for one.
+    #[must_use]
+    pub fn identity(mut self, identity: &Identity) -> Self {
+        self.identity = Some(identity.clone());
+        self
+    }
+
+    /// Connects.
     ///
     /// # Errors
-    /// [`Error::Io`] when the network or TLS fails, [`Error::Crypto`] when the CA cannot be used,
+    /// [`Error::Io`] when the network or TLS fails, [`Error::Crypto`] when the CA or the identity cannot be used,
     /// [`Error::Timeout`] after `within`.
-    pub async fn open(address: SocketAddr, ca: &Path, within: Duration) -> Result<Self, Error> {
+    pub async fn open(&self, within: Duration) -> Result<Connection, Error> {
         let name = ServerName::try_from("localhost").map_err(Error::crypto("a server name"))?;
-        let connector = TlsConnector::from(Arc::new(client_config(ca)?));
+        let config = client_config(&self.ca, self.identity.as_ref())?;
+        let connector = TlsConnector::from(Arc::new(config));
         let opened = async {
-            let stream = TcpStream::connect(address).await?;
+            let socket = match self.address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            if let Some(from) = self.from {
+                socket.bind((from, 0).into())?;
+            }
+            let stream = socket.connect(self.address).await?;
             connector.connect(name, stream).await
         };
         let stream = timeout(within, opened)
             .await
             .map_err(|_| late("a TLS connection", within))?
-            .map_err(Error::io(address))?;
-        Ok(Self {
+            .map_err(Error::io(self.address))?;
+        Ok(Connection {
             stream,
             unread: Vec::new(),
         })
     }
+}
 
+impl Connection {
     /// Writes these bytes and nothing else.
     ///
     /// # Errors
@@ -135,7 +179,7 @@ impl Answer {
     }
 }
 
-fn client_config(ca: &Path) -> Result<ClientConfig, Error> {
+fn client_config(ca: &Path, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
     let certificate = CertificateDer::from_pem_file(ca).map_err(Error::crypto("the CA"))?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate).map_err(Error::crypto("the CA"))?;
@@ -143,9 +187,16 @@ fn client_config(ca: &Path) -> Result<ClientConfig, Error> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(Error::crypto("TLS"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+        .with_root_certificates(roots);
+    let Some(identity) = identity else {
+        return Ok(config.with_no_client_auth());
+    };
+    let chain = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(identity.private_key.as_bytes());
+    let chain = vec![chain.map_err(Error::crypto("an identity"))?];
+    config
+        .with_client_auth_cert(chain, key.map_err(Error::crypto("an identity"))?)
+        .map_err(Error::crypto("an identity"))
 }
 
 /// The answer and its length in bytes, once all of it is there.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub use berth_client::Family;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 mod pool;
 
@@ -35,9 +36,12 @@ pub(crate) struct Settings<'a> {
     pub(crate) private_key: &'a Path,
     pub(crate) filter_module: &'a Path,
     pub(crate) when_away: WhenAway,
+    pub(crate) client_ca: Option<&'a Path>,
     pub(crate) jwks_file: &'a Path,
-    /// Where the issuer's keys are instead.
-    pub(crate) jwks_url: Option<&'a str>,
+    /// Members of `admission`, in place of the usual ones.
+    pub(crate) admission: &'a Map<String, Value>,
+    /// Members of the one issuer, in place of the usual ones.
+    pub(crate) issuer: &'a Map<String, Value>,
     pub(crate) pools: &'a [PlacedPool],
     pub(crate) tick: Duration,
     pub(crate) handshake_timeout: Duration,
@@ -83,6 +87,7 @@ impl Settings<'_> {
             tls: Tls {
                 certificate_chain: self.certificate_chain,
                 private_key: self.private_key,
+                client_ca: self.client_ca,
             },
             filter: Filter {
                 module: self.filter_module,
@@ -98,39 +103,48 @@ impl Settings<'_> {
         }
     }
 
-    fn admission(&self) -> Admission<'_> {
-        let first_of = |family| {
-            let mut pools = self.pools.iter().map(|placed| &placed.pool);
-            let pool = pools.find(|pool| pool.family == family)?;
-            Some(pool.name.as_str())
-        };
-        Admission {
-            issuers: vec![Issuer {
-                issuer: ISSUER,
-                audiences: [AUDIENCE],
-                jwks_file: self.jwks_url.is_none().then_some(self.jwks_file),
-                jwks_url: self.jwks_url,
-                min_refetch: self.jwks_url.is_some().then_some(MIN_REFETCH),
-            }],
-            pools_claim: "pools",
-            tenant_claim: "tenant",
-            priority_claim: "priority",
-            labels: [Label {
-                label: "region",
-                query_parameter: "region",
-                header: "x-region",
-            }],
-            // Tests fail on purpose, all from one address.
-            attempts: Attempts {
-                burst: 0,
-                per_minute: 0,
-            },
-            default_pools: DefaultPools {
-                native: first_of(Family::Native),
-                web: first_of(Family::Web),
-            },
+    fn admission(&self) -> Map<String, Value> {
+        let issuer = object(json!({
+            "issuer": ISSUER,
+            "audiences": [AUDIENCE],
+            "jwks_file": self.jwks_file,
+        }));
+        let mut default_pools = Map::new();
+        for PlacedPool { pool, .. } in self.pools {
+            let family = default_pools.entry(pool.family.as_str());
+            family.or_insert_with(|| pool.name.clone().into());
         }
+        let usual = object(json!({
+            "issuers": [with(issuer, self.issuer)],
+            "pools_claim": "pools",
+            "tenant_claim": "tenant",
+            "priority_claim": "priority",
+            "labels": [{ "label": "region", "query_parameter": "region", "header": "x-region" }],
+            // Tests fail on purpose, all from one address.
+            "attempts": { "burst": 0, "per_minute": 0 },
+            "default_pools": default_pools,
+        }));
+        with(usual, self.admission)
     }
+}
+
+/// The members of a value that is an object.
+pub(crate) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// Sets members, or takes those away that are null.
+fn with(mut usual: Map<String, Value>, changes: &Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in changes {
+        match value {
+            Value::Null => usual.remove(name),
+            value => usual.insert(name.clone(), value.clone()),
+        };
+    }
+    usual
 }
 
 #[derive(Serialize)]
@@ -140,7 +154,7 @@ struct File<'a> {
     listeners: Vec<Listener>,
     tls: Tls<'a>,
     filter: Filter<'a>,
-    admission: Admission<'a>,
+    admission: Map<String, Value>,
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,57 +185,14 @@ struct Listener {
 struct Tls<'a> {
     certificate_chain: &'a Path,
     private_key: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ca: Option<&'a Path>,
 }
 
 #[derive(Serialize)]
 struct Filter<'a> {
     module: &'a Path,
     when_control_plane_away: WhenAway,
-}
-
-#[derive(Serialize)]
-struct Admission<'a> {
-    issuers: Vec<Issuer<'a>>,
-    pools_claim: &'static str,
-    tenant_claim: &'static str,
-    priority_claim: &'static str,
-    labels: [Label; 1],
-    attempts: Attempts,
-    default_pools: DefaultPools<'a>,
-}
-
-#[derive(Serialize)]
-struct Attempts {
-    burst: u32,
-    per_minute: u32,
-}
-
-#[derive(Serialize)]
-struct Label {
-    label: &'static str,
-    query_parameter: &'static str,
-    header: &'static str,
-}
-
-#[derive(Serialize)]
-struct Issuer<'a> {
-    issuer: &'static str,
-    audiences: [&'static str; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jwks_file: Option<&'a Path>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jwks_url: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[serde(serialize_with = "some_milliseconds")]
-    min_refetch: Option<Duration>,
-}
-
-#[derive(Serialize)]
-struct DefaultPools<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    native: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    web: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -235,14 +206,6 @@ struct Timing {
 #[derive(Serialize)]
 struct Store<'a> {
     path: &'a Path,
-}
-
-/// Where there is one.
-fn some_milliseconds<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    milliseconds(&duration.unwrap_or_default(), serializer)
 }
 
 /// As the file writes durations.

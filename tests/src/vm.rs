@@ -3,8 +3,8 @@
 use berth_proto::session::v1::acquire_response::Outcome;
 use berth_proto::session::v1::sessions_client::SessionsClient;
 use berth_proto::session::v1::{
-    AcquireRequest, EndCause, Ended, Fence, Grant, Owner, Refusal, Session, SyncRequest,
-    Vm as Origin,
+    AcquireRequest, EndCause, Ended, Fence, Grant, Header, Owner, Refusal, Session, SyncRequest,
+    Unverified, Vm as Origin,
 };
 use tonic::Status;
 use tonic::transport::Channel;
@@ -46,14 +46,46 @@ impl Vm {
         session: &str,
         subject: &str,
     ) -> Result<Result<Grant, Refusal>, Error> {
-        let request = AcquireRequest {
+        self.ask(AcquireRequest {
             vm: Some(self.origin(sequence)),
             session: session.to_owned(),
             pool: POOL.to_owned(),
             owner: Some(owner(subject)),
             client_address: CLIENT.to_owned(),
             ..AcquireRequest::default()
+        })
+        .await
+    }
+
+    /// The same for a client of this address, whose token this VM could not check.
+    ///
+    /// # Errors
+    /// [`Error::Call`], [`Error::Unreadable`].
+    pub async fn acquire_unverified(
+        &self,
+        sequence: u64,
+        session: &str,
+        client: &str,
+        token: &str,
+    ) -> Result<Result<Grant, Refusal>, Error> {
+        let authorization = Header {
+            name: "authorization".to_owned(),
+            value: format!("Bearer {token}").into_bytes(),
         };
+        self.ask(AcquireRequest {
+            vm: Some(self.origin(sequence)),
+            session: session.to_owned(),
+            client_address: client.to_owned(),
+            unverified: Some(Unverified {
+                path: format!("/{POOL}/sign_in").into_bytes(),
+                headers: vec![authorization],
+            }),
+            ..AcquireRequest::default()
+        })
+        .await
+    }
+
+    async fn ask(&self, request: AcquireRequest) -> Result<Result<Grant, Refusal>, Error> {
         let answer = self.calls.clone().acquire(request).await;
         match answer.map_err(Error::call)?.into_inner().outcome {
             Some(Outcome::Grant(grant)) => Ok(Ok(grant)),

@@ -56,7 +56,9 @@ impl Static {
 
     async fn get(&self, within: Duration) -> Result<raw::Answer, Error> {
         let address = (Ipv4Addr::LOCALHOST, self.port).into();
-        let mut connection = raw::Connection::open(address, &self.certificates.ca, within).await?;
+        let mut connection = raw::Dial::new(address, &self.certificates.ca)
+            .open(within)
+            .await?;
         connection
             .write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .await?;

@@ -139,7 +139,7 @@ impl Issuer {
     }
 
     fn publish(&self, algorithms: &[Algorithm]) {
-        let mut keys = SigningKeys::of_tests().unwrap().jwks().unwrap();
+        let mut keys = SigningKeys::of_tests().unwrap().jwks();
         let ids: Vec<_> = algorithms
             .iter()
             .map(|algorithm| algorithm.key_id())

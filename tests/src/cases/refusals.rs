@@ -210,7 +210,7 @@ pub const REFUSALS: &[Refusal] = &[
     quiet("a pool in capitals", WEB.path("/WEB/sign_in"), 404, "no_such_pool"),
 
     // Elsewhere.
-    quiet("the root", WEB.path("/"), 404, "not_found"),
+    quiet("a file", WEB.path("/favicon.ico"), 404, "not_found"),
     quiet("another path", WEB.path("/web/sign_out"), 404, "not_found"),
     quiet("a path too deep", WEB.path("/web/127.0.0.10/sign_in"), 404, "not_found"),
     quiet("something below /rtsp", NATIVE.path("/rtsp/1"), 404, "not_found"),

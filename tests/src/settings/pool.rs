@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use berth_client::Family;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::{PlacedInstance, PlacedPool, milliseconds};
 
@@ -47,6 +48,8 @@ struct Rules {
     )]
     max_session_age: Option<Duration>,
     tenants: Vec<Tenant>,
+    #[serde(flatten)]
+    admission: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -112,6 +115,7 @@ impl Pool {
                 max_sessions_per_tenant: None,
                 max_session_age: None,
                 tenants: Vec::new(),
+                admission: Map::new(),
             },
             places: BTreeMap::new(),
         }
@@ -170,6 +174,23 @@ impl Pool {
     #[must_use]
     pub fn max_sessions_per_tenant(mut self, count: u8) -> Self {
         self.rules.max_sessions_per_tenant = Some(count);
+        self
+    }
+
+    /// Lets in only those whom one of these rules fits, written as in the file.
+    #[must_use]
+    pub fn allow(mut self, rules: Value) -> Self {
+        self.rules.admission.insert("allow".to_owned(), rules);
+        self
+    }
+
+    /// Lets in only tokens that are for one of these.
+    #[must_use]
+    pub fn audiences(mut self, audiences: &[&str]) -> Self {
+        let audiences = audiences.into();
+        self.rules
+            .admission
+            .insert("audiences".to_owned(), audiences);
         self
     }
 

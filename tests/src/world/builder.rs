@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use berth_client::Family;
 use berth_runtime_emulator::EmulatorConfig;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use super::template::{filled_in, join_template, with_access_log};
 use super::{PlacedEmulator, World, start_emulator};
-use crate::settings::{PlacedInstance, PlacedPool, Settings};
+use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, object};
 use crate::{
     Certificates, ControlPlane, Envoy, EnvoySpec, Error, Pool, Ports, Scratch, SigningKeys,
     WhenAway, programs,
@@ -30,7 +31,9 @@ pub struct WorldBuilder {
     zone: Option<String>,
     bootstrap: Option<String>,
     more_keys: Vec<Value>,
-    jwks_url: Option<String>,
+    admission: Map<String, Value>,
+    issuer: Map<String, Value>,
+    client_ca: Option<PathBuf>,
     envoy_workers: u16,
     envoy_log_level: String,
     control_plane_log: Option<String>,
@@ -53,7 +56,9 @@ impl Default for WorldBuilder {
             zone: None,
             bootstrap: None,
             more_keys: Vec::new(),
-            jwks_url: None,
+            admission: Map::new(),
+            issuer: Map::new(),
+            client_ca: None,
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
             control_plane_log: None,
@@ -196,6 +201,16 @@ impl WorldBuilder {
         self
     }
 
+    /// Has Envoys start from `envoy/join/envoy.yaml`, with an access log besides that has these members, each with its
+    /// command operator: see [`World::access_log`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn access_log(self, members: &[(&str, &str)]) -> Result<Self, Error> {
+        let template = with_access_log(&join_template()?, members);
+        Ok(self.bootstrap(&template))
+    }
+
     /// Has the issuer these keys (JWK) as well as the usual ones.
     #[must_use]
     pub fn more_keys(mut self, keys: impl IntoIterator<Item = Value>) -> Self {
@@ -206,8 +221,29 @@ impl WorldBuilder {
     /// The issuer's keys are at this URL rather than in a file. Unknown keys have them fetched
     /// [`MIN_REFETCH`](crate::MIN_REFETCH) apart.
     #[must_use]
-    pub fn jwks_url(mut self, url: &str) -> Self {
-        self.jwks_url = Some(url.to_owned());
+    pub fn jwks_url(self, url: &str) -> Self {
+        let min_refetch = format!("{}ms", MIN_REFETCH.as_millis());
+        self.issuer(json!({"jwks_file": null, "jwks_url": url, "min_refetch": min_refetch}))
+    }
+
+    /// Sets members of the file's `admission`, written as there; one that is null is taken away.
+    #[must_use]
+    pub fn admission(mut self, members: Value) -> Self {
+        self.admission.extend(object(members));
+        self
+    }
+
+    /// Sets members of the file's one issuer, written as there; one that is null is taken away.
+    #[must_use]
+    pub fn issuer(mut self, members: Value) -> Self {
+        self.issuer.extend(object(members));
+        self
+    }
+
+    /// Has Envoys ask clients for certificates that the CA in this PEM file has signed.
+    #[must_use]
+    pub fn client_ca(mut self, path: &Path) -> Self {
+        self.client_ca = Some(path.to_owned());
         self
     }
 
@@ -329,8 +365,10 @@ impl WorldBuilder {
             private_key: &certificates.private_key,
             filter_module: &programs::filter_module()?,
             when_away: self.when_away,
+            client_ca: self.client_ca.as_deref(),
             jwks_file: &jwks_file,
-            jwks_url: self.jwks_url.as_deref(),
+            admission: &self.admission,
+            issuer: &self.issuer,
             pools,
             tick: self.tick,
             handshake_timeout: self.handshake_timeout,
@@ -450,39 +488,6 @@ async fn start_envoys(specs: Vec<EnvoySpec>, folder: &Path) -> Result<Vec<Envoy>
         envoy.ready().await?;
     }
     Ok(envoys)
-}
-
-/// `envoy/join/envoy.yaml`: an Envoy that was there already, with blanks.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn join_template() -> Result<String, Error> {
-    let path = programs::project().join("envoy/join/envoy.yaml");
-    fs::read_to_string(&path).map_err(Error::io(path.display()))
-}
-
-fn filled_in(
-    template: &str,
-    spec: &EnvoySpec,
-    xds_port: u16,
-    certificates: &Certificates,
-) -> String {
-    let blanks = [
-        ("${NODE_ID}", spec.name.clone()),
-        ("${ADMIN_PORT}", spec.admin_port.to_string()),
-        ("${HTTPS_PORT}", spec.https.port().to_string()),
-        ("${CONTROL_PLANE_PORT}", xds_port.to_string()),
-        ("${CERTIFICATE}", certificates.chain.display().to_string()),
-        (
-            "${PRIVATE_KEY}",
-            certificates.private_key.display().to_string(),
-        ),
-    ];
-    blanks
-        .iter()
-        .fold(template.to_owned(), |text, (blank, value)| {
-            text.replace(blank, value)
-        })
 }
 
 fn names(pools: &[Pool]) -> Vec<(String, Family)> {

@@ -1,7 +1,9 @@
 //! A whole world: instances, a control plane, Envoys, an issuer and a CA.
 
 mod builder;
+mod template;
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +12,10 @@ use std::time::Duration;
 
 use berth_client::Family;
 use berth_runtime_emulator::{Emulator, EmulatorConfig};
+use serde_json::Value;
 
-pub use builder::{WorldBuilder, join_template};
+pub use builder::WorldBuilder;
+pub use template::join_template;
 
 use crate::settings::{AUDIENCE, ISSUER};
 use crate::{
@@ -131,9 +135,36 @@ impl World {
     /// A TLS connection to the web listener on which anything can be written.
     ///
     /// # Errors
-    /// Those of [`raw::Connection::open`].
+    /// Those of [`raw::Dial::open`].
     pub async fn raw(&self) -> Result<raw::Connection, Error> {
-        raw::Connection::open(self.https, self.ca_file(), PATIENCE).await
+        self.dial().open(PATIENCE).await
+    }
+
+    /// The same in the making.
+    #[must_use]
+    pub fn dial(&self) -> raw::Dial {
+        raw::Dial::new(self.https, self.ca_file())
+    }
+
+    /// What Envoys with an [access log](WorldBuilder::access_log) have logged of requests, an object each; Envoy's own
+    /// `null` for what there was none of. It is written five times a second.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`].
+    pub fn access_log(&self) -> Result<Vec<Value>, Error> {
+        let mut requests = Vec::new();
+        for envoy in &self.envoys {
+            let path = template::access_log(envoy.bootstrap());
+            let log = fs::read_to_string(&path).map_err(Error::io(path.display()))?;
+            for line in log.lines() {
+                let request = serde_json::from_str(line);
+                requests.push(request.map_err(|error| Error::Unreadable {
+                    what: path.display().to_string(),
+                    why: error.to_string(),
+                })?);
+            }
+        }
+        Ok(requests)
     }
 
     /// The PEM file of the CA that clients trust.

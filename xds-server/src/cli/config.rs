@@ -27,7 +27,7 @@ pub(super) enum ConfigCommandError {
 }
 
 #[derive(Debug, Args)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     /// The configuration; berth.example.yaml explains every field
     #[arg(
         long,
@@ -41,7 +41,7 @@ struct ConfigFile {
 
 impl ConfigFile {
     /// Reads it, and warns of keys that have no effect.
-    fn load(&self) -> Result<Config, ConfigError> {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let config = Config::load(&self.config)?;
         for key in config.ignored_keys() {
             // A warning that nobody can read is no reason to stop.

@@ -335,7 +335,7 @@ pub enum Fault {
 const fn remedy(problem: &PolicyProblem) -> &'static str {
     match problem {
         PolicyProblem::Again | PolicyProblem::Duplicate(_) => ": remove one of the two",
-        PolicyProblem::Hash => "; `berth key` makes a key and prints it",
+        PolicyProblem::Hash => "; `berth api-key` makes a key and prints it",
         PolicyProblem::UnknownPool(_) => ": name one of `pools`",
         _ => "",
     }

@@ -77,6 +77,16 @@ pub enum StorePlace {
     Memory,
 }
 
+impl StorePlace {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Memory => None,
+        }
+    }
+}
+
 /// One socket of Envoy's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {

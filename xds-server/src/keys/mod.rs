@@ -24,7 +24,7 @@ pub use fetch::{FetchError, SetupError};
 pub use place::{KeySource, Place, UrlProblem, WebPlace, WebUrl};
 pub use set::{Audience, IgnoredKey, IgnoredReason, KeyName, KeySet, KeySetError, Reading};
 pub use source::{Held, Outcome, Refetch, Rules, Source};
-pub use task::{Setup, StartError, start};
+pub use task::{Setup, StartError, look, start};
 
 /// The keys in use, and the policy with them. Cheap to clone; the task ends when all of them are gone.
 #[derive(Clone, Debug)]

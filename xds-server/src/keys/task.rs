@@ -50,6 +50,18 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`].
 pub fn start(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartError> {
+    begin(setup, true)
+}
+
+/// The same beside a control plane that runs: what is kept is read, and nothing written.
+///
+/// # Errors
+/// [`StartError`].
+pub fn look(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartError> {
+    begin(setup, false)
+}
+
+fn begin(setup: Setup, keeps: bool) -> Result<(Keys, impl Future<Output = ()>), StartError> {
     let Setup {
         clock,
         policy,
@@ -90,7 +102,7 @@ pub fn start(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartErro
         kept,
     };
     let run = async move {
-        match path {
+        match path.filter(|_| keeps) {
             Some(path) => tokio::join!(task.run(), keep(path, to_keep)).0,
             None => task.run().await,
         }

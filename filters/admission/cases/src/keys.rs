@@ -1,8 +1,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::ecdsa::signature::Signer;
+use hmac::{Hmac, Mac as _};
+use p256::ecdsa::signature::{RandomizedSigner as _, SignatureEncoding as _, Signer};
 use rsa::pkcs1::EncodeRsaPublicKey as _;
 use rsa::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding};
+use rsa::rand_core::{self, CryptoRng, RngCore};
 use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey};
 use serde_json::{Value, json};
@@ -15,15 +17,27 @@ pub enum Algorithm {
     Rs256,
     /// ECDSA with P-256 and SHA-256.
     Es256,
+    /// RSASSA-PSS with SHA-256. No proxy checks it.
+    Ps256,
+    /// Ed25519. No proxy checks it.
+    EdDsa,
+    /// HMAC with SHA-256. No proxy has its key.
+    Hs256,
 }
 
 impl Algorithm {
+    /// Those that a filter leaves to the control plane.
+    pub const UNDECIDED: [Self; 3] = [Self::Ps256, Self::EdDsa, Self::Hs256];
+
     /// Its name in a JOSE header.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
             Self::Es256 => "ES256",
+            Self::Ps256 => "PS256",
+            Self::EdDsa => "EdDSA",
+            Self::Hs256 => "HS256",
         }
     }
 
@@ -33,13 +47,18 @@ impl Algorithm {
         match self {
             Self::Rs256 => "development-rs256",
             Self::Es256 => "development-es256",
+            Self::Ps256 => "development-ps256",
+            Self::EdDsa => "development-eddsa",
+            Self::Hs256 => "development-hs256",
         }
     }
 }
 
-/// The issuer's private keys, one for each algorithm.
+/// The issuer's private keys.
 pub struct Keys {
+    /// For PS256 too, under another name.
     rsa: RsaPrivateKey,
+    /// The keys of EdDSA and HS256 are made of this one.
     ec: p256::ecdsa::SigningKey,
 }
 
@@ -100,7 +119,7 @@ impl Keys {
         })
     }
 
-    /// The public halves, as an RFC 7517 set.
+    /// The public halves of those that a filter can check with, as an RFC 7517 set.
     #[must_use]
     pub fn jwks(&self) -> Value {
         let ids = [Algorithm::Rs256, Algorithm::Es256].map(Algorithm::key_id);
@@ -124,6 +143,39 @@ impl Keys {
             },
             {"kty": "EC", "crv": "P-256", "kid": ec, "alg": "ES256", "use": "sig", "x": coordinate(point.x()), "y": coordinate(point.y())},
         ]})
+    }
+
+    /// A key as its issuer would publish it: the public half, or for HS256 the secret.
+    #[must_use]
+    pub fn jwk(&self, algorithm: Algorithm) -> Value {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let kid = algorithm.key_id();
+        match algorithm {
+            Algorithm::Rs256 | Algorithm::Ps256 => json!({
+                "kty": "RSA", "kid": kid, "alg": algorithm.name(), "use": "sig",
+                "n": encode(&self.rsa.n().to_bytes_be()), "e": encode(&self.rsa.e().to_bytes_be()),
+            }),
+            Algorithm::Es256 => {
+                let set = self.jwks();
+                set.pointer("/keys/1").cloned().unwrap_or_default()
+            }
+            Algorithm::EdDsa => {
+                let public = self.ed25519().verifying_key();
+                json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "alg": "EdDSA", "x": encode(public.as_bytes())})
+            }
+            Algorithm::Hs256 => {
+                json!({"kty": "oct", "kid": kid, "alg": "HS256", "k": encode(&self.derived("HS256"))})
+            }
+        }
+    }
+
+    fn ed25519(&self) -> ed25519_dalek::SigningKey {
+        ed25519_dalek::SigningKey::from_bytes(&self.derived("EdDSA"))
+    }
+
+    fn derived(&self, purpose: &str) -> [u8; 32] {
+        let hash = Sha256::new().chain_update(purpose);
+        hash.chain_update(self.ec.to_bytes()).finalize().into()
     }
 
     /// Everything that somebody who knows the public RSA key might sign with.
@@ -175,6 +227,18 @@ impl Keys {
                 self.rsa.sign(scheme, &hash).map_err(KeyError::rsa)
             }
             Algorithm::Es256 => es256(&self.ec, message),
+            Algorithm::Ps256 => {
+                let key = rsa::pss::SigningKey::<Sha256>::new(self.rsa.clone());
+                let signature = key.try_sign_with_rng(&mut FixedSalt, message);
+                let signature = signature.map_err(KeyError::rsa)?;
+                Ok(signature.to_bytes().into_vec())
+            }
+            Algorithm::EdDsa => Ok(self.ed25519().sign(message).to_bytes().to_vec()),
+            Algorithm::Hs256 => {
+                let mac = Hmac::<Sha256>::new_from_slice(&self.derived("HS256"));
+                let mac = mac.map_err(KeyError::rsa)?.chain_update(message);
+                Ok(mac.finalize().into_bytes().to_vec())
+            }
         }
     }
 
@@ -189,5 +253,29 @@ fn es256(key: &p256::ecdsa::SigningKey, message: &[u8]) -> Result<Vec<u8>, KeyEr
     let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(KeyError::ec)?;
     Ok(signature.to_bytes().to_vec())
 }
+
+/// A salt that everybody knows, which is good enough for what nobody believes, and the same everywhere.
+struct FixedSalt;
+
+impl RngCore for FixedSalt {
+    fn next_u32(&mut self) -> u32 {
+        7
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        7
+    }
+
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
+        bytes.fill(7);
+        Ok(())
+    }
+}
+
+impl CryptoRng for FixedSalt {}
 
 const RFC_7515: &str = include_str!("../../src/tests/data/rfc7515.json");

@@ -86,6 +86,12 @@ impl Token {
         self
     }
 
+    /// The claims, unless other bytes are in their place.
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// Leaves a claim out.
     #[must_use]
     pub fn without_claim(mut self, name: &str) -> Self {

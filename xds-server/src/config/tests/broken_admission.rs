@@ -153,7 +153,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "  pools_claim: pools\n",
         "  api_keys: [{ subject: kiosk, sha256: berth_secret }]\n",
         &[
-            "13:40: admission.api_keys[0].sha256: must be the SHA-256 of the key: 64 hexadecimal digits; `berth key` makes a key and prints it",
+            "13:40: admission.api_keys[0].sha256: must be the SHA-256 of the key: 64 hexadecimal digits; `berth api-key` makes a key and prints it",
         ],
     ),
     (

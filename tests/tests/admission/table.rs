@@ -1,6 +1,5 @@
 //! The table of refusals against the admission crate itself, in milliseconds and without a proxy: what fails here
 //! is not the proxy's doing.
-#![cfg(test)]
 
 use berth_admission::{Certificate, Decision, Memory, NativeVerifier, Policy, UnixSeconds, admit};
 use berth_client::Carrier;

@@ -1,5 +1,4 @@
 //! Signatures of every algorithm that a proxy can check, made by `berth token` and checked by a real Envoy.
-#![cfg(test)]
 
 use std::path::Path;
 use std::process::Command;
