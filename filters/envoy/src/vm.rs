@@ -303,6 +303,11 @@ impl Vm {
         Some(self.give_up(context, LOST))
     }
 
+    /// Whether the stream asks for a session or is one.
+    pub(crate) fn knows(&self, context: ContextId) -> bool {
+        self.streams.contains_key(&context)
+    }
+
     /// The stream is over. Whoever ended it is `cause`, for a session that was live and was not ended by us.
     /// The answer is the hint to send.
     pub(crate) fn end(&mut self, context: ContextId, cause: Cause) -> Option<Report<'_>> {
