@@ -41,6 +41,7 @@ pub use config::{
     PolicyConfig, PoolConfig, PoolSource, Tag, TagHeaderConfig, TagsConfig, TokenCacheConfig,
     UnknownFamily,
 };
+pub use json::{Json, Mismatch, Object};
 pub use jwk::{KeyProblem, is_secret};
 pub use matcher::Matcher;
 pub use memory::Memory;

@@ -12,7 +12,7 @@ mod properties;
 mod readme;
 mod requests;
 mod rfc7515;
-mod support;
+pub(crate) mod support;
 mod users;
 mod vectors;
 mod wire;
