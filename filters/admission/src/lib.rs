@@ -12,6 +12,7 @@ mod claims;
 mod config;
 mod cors;
 mod credential;
+mod der;
 mod explain;
 mod json;
 mod jwk;
@@ -41,6 +42,7 @@ pub use config::{
     PolicyConfig, PoolConfig, PoolSource, Tag, TagHeaderConfig, TagsConfig, TokenCacheConfig,
     UnknownFamily,
 };
+pub use json::{Json, Mismatch, Object};
 pub use jwk::{KeyProblem, is_secret};
 pub use matcher::Matcher;
 pub use memory::Memory;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use berth_admission::{Memory, Policy, PolicyConfig, PolicyError, UnixSeconds};
+use berth_admission::{Json, Memory, Mismatch, Policy, PolicyConfig, PolicyError, UnixSeconds};
 use serde::Deserialize;
 
 use crate::session::{FailedAttempt, WhenAway};
@@ -41,9 +41,12 @@ pub(crate) struct ControlPlane {
 /// Why a configuration is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// It is not the JSON that is expected; says where and which field.
+    /// It is not JSON; says where.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// A field is missing, unknown or of the wrong type; says which.
+    #[error("{0}")]
+    Field(#[from] Mismatch),
     /// The policy makes no sense.
     #[error("admission.{0}")]
     Admission(#[from] PolicyError),
@@ -69,7 +72,7 @@ impl Plugin {
     /// # Errors
     /// When a field is missing, unknown, of the wrong type or out of bounds.
     pub(crate) fn parse(json: &[u8], seed: u64) -> Result<Rc<Self>, ConfigError> {
-        let config: Config = serde_json::from_slice(json)?;
+        let config = Config::deserialize(&Json::parse(json)?)?;
         let control_plane = config.control_plane.check()?;
         let policy = Policy::compile(config.admission)?;
         let memory = Remembered {

@@ -1,8 +1,7 @@
-use serde_json::Value;
-
 use crate::Reason;
 use crate::claims::Claims;
 use crate::config::{ClaimConfig, IssuerConfig};
+use crate::json::Json;
 use crate::jwk::{Key, KeyProblem};
 use crate::matcher::Matcher;
 use crate::user::{API_KEY, CLIENT_CERTIFICATE};
@@ -118,10 +117,10 @@ fn compile_issuer(
 
 fn compile_keys(
     field: &str,
-    jwks: &Value,
+    jwks: &Json,
     ignored_keys: &mut Vec<PolicyError>,
 ) -> Result<Vec<Key>, PolicyError> {
-    let Some(jwks) = jwks.get("keys").and_then(Value::as_array) else {
+    let Some(jwks) = jwks.get("keys").and_then(Json::as_array) else {
         return Err(PolicyError::new(field, PolicyProblem::NotAKeySet));
     };
     let mut keys = Vec::new();
