@@ -84,9 +84,6 @@ pub enum KeyProblem {
     /// The curve is none of the key type's that are checked here.
     #[error("must be {0}")]
     Curve(&'static str),
-    /// The key has no DER form; none of a size that is let through lacks one.
-    #[error("cannot be written as a SubjectPublicKeyInfo")]
-    Encoding,
     /// The RSA exponent is one no RSA key has.
     #[error("must be odd, at least 3 and below 2^32")]
     Exponent,
@@ -141,7 +138,7 @@ fn rsa(jwk: &Json) -> Result<PublicKey, RefusedKey> {
     if !(2..=32).contains(&bit_length(&exponent)) || !is_odd(&exponent) {
         return refuse("e", KeyProblem::Exponent);
     }
-    encoded(PublicKey::rsa(&modulus, &exponent))
+    Ok(PublicKey::rsa(&modulus, &exponent))
 }
 
 fn ec(jwk: &Json) -> Result<(&'static [Algorithm], PublicKey), RefusedKey> {
@@ -155,22 +152,18 @@ fn ec(jwk: &Json) -> Result<(&'static [Algorithm], PublicKey), RefusedKey> {
     };
     let bytes = curve.coordinate_bytes();
     let (x, y) = (coordinate(jwk, "x", bytes)?, coordinate(jwk, "y", bytes)?);
-    Ok((fitting, encoded(PublicKey::ec(curve, &x, &y))?))
+    Ok((fitting, PublicKey::ec(curve, &x, &y)))
 }
 
 fn ed25519(jwk: &Json) -> Result<PublicKey, RefusedKey> {
     if required(jwk, "crv")? != "Ed25519" {
         return refuse("crv", KeyProblem::Curve("Ed25519"));
     }
-    encoded(PublicKey::ed25519(&coordinate(jwk, "x", ED25519_BYTES)?))
+    Ok(PublicKey::ed25519(&coordinate(jwk, "x", ED25519_BYTES)?))
 }
 
 fn secret(jwk: &Json) -> Result<KeyMaterial, RefusedKey> {
     Ok(KeyMaterial::Secret(Secret::new(bytes(jwk, "k")?)))
-}
-
-fn encoded(key: Option<PublicKey>) -> Result<PublicKey, RefusedKey> {
-    key.map_or_else(|| refuse_whole(KeyProblem::Encoding), Ok)
 }
 
 /// RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2; `priv` is that of key types to come. Two factors of a

@@ -12,6 +12,7 @@ mod claims;
 mod config;
 mod cors;
 mod credential;
+mod der;
 mod explain;
 mod json;
 mod jwk;
