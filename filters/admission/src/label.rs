@@ -38,6 +38,7 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
+    #[expect(clippy::ptr_arg, reason = "what is borrowed stays so")]
     pub(crate) fn header(&mut self, name: &str, value: &Cow<'a, [u8]>) {
         for (label, said) in &mut self.0 {
             if label.header() == Some(name) {
