@@ -1,3 +1,5 @@
+mod read;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -116,8 +116,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_what_der_writes(
-            first in vec(prop_oneof![Just(0), Just(0x7f), Just(0x80), any::<u8>()], 0..300),
-            second in vec(any::<u8>(), 0..1100),
+            first in vec(prop_oneof![Just(0), Just(0x7f), Just(0x80), any::<u8>()], 1..300),
+            second in vec(any::<u8>(), 1..1100),
         ) {
             let integers = [UintRef::new(&first).unwrap(), UintRef::new(&second).unwrap()];
             let written = two_integers(&first, &second);

@@ -1,6 +1,6 @@
 //! JSON, as everything here reads it: tokens, keys and configurations.
 
-mod deserializer;
+mod members;
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
-pub use deserializer::Mismatch;
+pub use members::{Members, Mismatch, Read, flag, number, text, variant};
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]

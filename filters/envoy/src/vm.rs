@@ -306,7 +306,7 @@ impl Vm {
 
     /// Whether the stream asks for a session or is one.
     pub(crate) fn knows(&self, context: ContextId) -> bool {
-        self.streams.contains_key(&context)
+        self.streams.get(&context).is_some()
     }
 
     /// The stream is over. Whoever ended it is `cause`, for a session that was live and was not ended by us.

@@ -37,7 +37,7 @@ fn a_configuration_that_is_refused_says_which_field() {
         ),
         (
             with("/control_plane/when_away", json!("maybe")),
-            "control_plane.when_away: `maybe` is none of wait, refuse",
+            "control_plane.when_away: must be wait or refuse",
         ),
         (
             with("/control_plane/hold_ms", json!(-1)),
