@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::http::Admin;
-use crate::process::Program;
+use crate::process::{Memory, Program};
 use crate::wait::{Seen, wait_until};
 use crate::{Error, programs};
 
@@ -220,6 +220,22 @@ impl Envoy {
     /// [`Error::Ended`] when it ended by itself.
     pub fn check(&self) -> Result<(), Error> {
         self.program.check()
+    }
+
+    /// How much of it is in memory.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when it is not running, [`Error::Io`], [`Error::Unreadable`].
+    pub fn memory(&self) -> Result<Memory, Error> {
+        self.program.memory()
+    }
+
+    /// The processor time that its worker threads have had, all of them together.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when it is not running, [`Error::Io`], [`Error::Unreadable`].
+    pub fn worker_time(&self) -> Result<Duration, Error> {
+        self.program.time_of_threads("wrk:worker_")
     }
 
     /// Everything it has logged.

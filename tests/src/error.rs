@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use berth_admission_cases::KeyError;
 use berth_client::{ConnectError, TargetError};
 
 /// Why the harness could not do what it was asked.
@@ -93,6 +94,9 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A token could not be signed, or its key not be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A client could not be told what to do.
     #[error("no such client: {0}")]
     Target(#[from] TargetError),

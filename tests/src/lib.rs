@@ -33,6 +33,7 @@ pub mod vm;
 mod wait;
 mod world;
 
+pub use berth_admission_cases::{Algorithm, Token};
 pub use certificates::{Certificates, ClientAuthority, Identity};
 pub use client::{Attempt, ClientBuilder};
 pub use clock::unix_seconds;
@@ -40,13 +41,14 @@ pub use control_plane::{ControlPlane, Instance, Lease, Session};
 pub use envoy::{Envoy, EnvoySpec};
 pub use error::Error;
 pub use haproxy::HaProxy;
-pub use keys::{Algorithm, SigningKeys};
+pub use keys::SigningKeys;
 pub use ports::Ports;
 pub use process::Memory;
 pub use programs::{berth, client, envoy, filter_module, haproxy};
 pub use scratch::Scratch;
 pub use scripted::ScriptedInstance;
-pub use settings::{AUDIENCE, Choice, Family, ISSUER, Pool, SecondDevice, WhenAway};
-pub use token::Token;
+pub use settings::{AUDIENCE, Choice, Family, ISSUER, MIN_REFETCH, Pool, SecondDevice, WhenAway};
+
+pub use token::token;
 pub use wait::{Seen, wait_until};
 pub use world::{World, WorldBuilder, join_template};

@@ -126,6 +126,31 @@ impl Program {
         })
     }
 
+    /// The processor time of its threads whose names begin like this (`/proc/PID/task/TID/schedstat`, in nanoseconds),
+    /// while it runs.
+    pub(crate) fn time_of_threads(&self, name: &str) -> Result<Duration, Error> {
+        let missing = || Error::Impossible(format!("{} is not running", self.name));
+        let tasks = format!("/proc/{}/task", self.pid().ok_or_else(missing)?);
+        let mut time = Duration::ZERO;
+        for task in fs::read_dir(&tasks).map_err(Error::io(&tasks))? {
+            let task = task.map_err(Error::io(&tasks))?.path();
+            let read = |file: &str| {
+                let path = task.join(file);
+                fs::read_to_string(&path).map_err(Error::io(path.display()))
+            };
+            if read("comm")?.starts_with(name) {
+                let schedstat = read("schedstat")?;
+                let on_cpu = schedstat.split_whitespace().next();
+                let nanoseconds = on_cpu.and_then(|text| text.parse().ok());
+                time += Duration::from_nanos(nanoseconds.ok_or_else(|| Error::Unreadable {
+                    what: task.join("schedstat").display().to_string(),
+                    why: schedstat.clone(),
+                })?);
+            }
+        }
+        Ok(time)
+    }
+
     /// What it printed.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

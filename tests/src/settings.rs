@@ -120,6 +120,8 @@ impl Settings<'_> {
             "tenant_claim": "tenant",
             "priority_claim": "priority",
             "labels": [{ "label": "region", "query_parameter": "region", "header": "x-region" }],
+            // Tests fail on purpose, all from one address.
+            "attempts": { "burst": 0, "per_minute": 0 },
             "default_pools": default_pools,
             // Every client of a test has the same address, and many are wrong on purpose.
             "attempts": { "burst": 0, "per_minute": 1 },
@@ -217,3 +219,5 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
 pub const ISSUER: &str = "https://login.berth.example";
 /// For whom they have to be.
 pub const AUDIENCE: &str = "berth";
+/// Long enough to see that there is no second fetch, and short enough to wait for it.
+pub const MIN_REFETCH: Duration = Duration::from_secs(2);

@@ -154,7 +154,7 @@ fn web_pool() -> Value {
 }
 
 fn good_configuration() -> Value {
-    let keys = SigningKeys::of_tests().unwrap().jwks().unwrap();
+    let keys = SigningKeys::of_tests().unwrap().jwks();
     json!({
         "admission": {
             "issuers": [{ "issuer": "https://login.berth.example", "audiences": ["berth"], "jwks": keys }],

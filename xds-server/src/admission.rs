@@ -28,6 +28,8 @@ pub struct Admitter {
 #[derive(Debug)]
 struct Remembered {
     policy: Arc<Policy>,
+    /// How many revocations there were when it was last used.
+    revocations: u64,
     memory: Memory,
     seed: u64,
 }
@@ -41,6 +43,8 @@ pub struct Unverified {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// A number that is another one after each revocation: every token is then verified anew.
+    pub revocations: u64,
 }
 
 /// It holds a credential.
@@ -63,6 +67,7 @@ impl Admitter {
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             remembered: Arc::new(Mutex::new(Remembered {
                 policy,
+                revocations: 0,
                 memory,
                 seed,
             })),
@@ -91,11 +96,6 @@ impl Admitter {
         }
     }
 
-    /// Has every token verified anew.
-    pub fn forget_tokens(&self) {
-        self.remembering(|remembered| remembered.memory.forget_tokens());
-    }
-
     async fn decide(&self, request: &Arc<Unverified>) -> Result<Decided, Reason> {
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.at_once).acquire_owned());
         let Ok(Ok(permit)) = permit.await else {
@@ -110,7 +110,7 @@ impl Admitter {
     }
 
     fn decide_now(&self, request: &Unverified) -> Result<Decided, Reason> {
-        let now = self.now();
+        let (now, revocations) = (self.now(), request.revocations);
         let request = Request {
             method: b"GET",
             path: &request.path,
@@ -119,7 +119,12 @@ impl Admitter {
             // A filter has looked at it, and found a credential that counts more.
             certificate: Certificate::default(),
         };
-        let verdict = self.remembering(|Remembered { policy, memory, .. }| {
+        let verdict = self.remembering(|remembered| {
+            let Remembered { policy, memory, .. } = remembered;
+            if remembered.revocations != revocations {
+                remembered.revocations = revocations;
+                memory.forget_tokens();
+            }
             admit(policy, memory, &request, now, &NativeVerifier)
         });
         match verdict.decision {

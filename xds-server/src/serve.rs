@@ -22,7 +22,7 @@ use tracing::{error, info};
 use crate::admin::{self, KeysView};
 use crate::admission::Admitter;
 use crate::clock::Clock;
-use crate::config::{Config, StorePlace, WhenControlPlaneAway};
+use crate::config::{Config, WhenControlPlaneAway};
 use crate::controller::{self, Controller, Durability, Ended, Parts};
 use crate::keys::{self, Current, Keys, Setup, StartError};
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
@@ -247,10 +247,7 @@ async fn keys(config: &Config, clock: Clock) -> Result<Keys, ServeError> {
         clock,
         policy: config.admission_policy(),
         sources: config.key_sources.clone(),
-        store: match &config.store.place {
-            StorePlace::File(path) => Some(path.clone()),
-            StorePlace::Memory => None,
-        },
+        store: config.store.place.file().map(Into::into),
     })?;
     tokio::spawn(task);
     keys.settled(KEYS_WAIT).await;

@@ -46,6 +46,7 @@ impl SessionService {
             path: unverified.path,
             headers: headers.map(|header| (header.name, header.value)).collect(),
             client: request.client_address.parse().ok(),
+            revocations: self.controller.revocations_seen(),
         });
         let admitted = found(admission.await?);
         let request = proto::AcquireRequest {

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use crate::carrier::{Credential, Reading};
 use crate::config::PoolSource;
 use crate::cors::Cors;
-use crate::explain::{attempts_facts, credential_facts, escaped, origin_facts, source_name};
+use crate::explain::{
+    attempts_facts, credential_facts, escaped, origin_facts, quoted, resume_key_facts, source_name,
+};
 use crate::jwt::{Token, Unverified};
 use crate::memory::VerifiedToken;
 use crate::path::Target;
@@ -105,7 +107,10 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
             subprotocol,
             edits: _,
         } = reading;
+        self.trace
+            .step("resume key", || resume_key_facts(&resume_key));
         let resume_key = credential::resume_key(resume_key)?;
+        self.trace.step("labels", || labels.facts());
         let labels = labels.agreed()?;
         let wish = Wish {
             kind: kind(&request.header("upgrade").unwrap_or_default()),
@@ -210,7 +215,7 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
             .step("token", || format!("{} bytes", presented.len()));
         let token = Token::parse(presented)?;
         let claimed = token.claimed_issuer()?;
-        self.trace.step("issuer", || format!("`{claimed}`"));
+        self.trace.step("issuer", || quoted(claimed));
         let (index, issuer) = self.policy.issuer(claimed).ok_or(Reason::WrongIssuer)?;
         self.trace.step("typ", || token.type_facts(issuer));
         token.check_type(issuer)?;
@@ -241,9 +246,13 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
         self.trace
             .step("audience", || claims.audience_facts(&issuer.audiences));
         claims.audience(&issuer.audiences)?;
+        self.trace.step("user", || claims.user_facts());
         let subject = claims.subject()?;
-        self.trace.step("user", || format!("`{subject}`"));
+        self.trace
+            .step("subjects and claims", || issuer.rules_facts(claims));
         issuer.lets_in(subject, claims)?;
+        self.trace
+            .step("what the user has", || claims.entitlement_facts(policy));
         let tenant = policy.tenant_claim().map(|claim| claims.name(claim));
         let priority = policy.priority_claim().map(|claim| claims.priority(claim));
         let permitted = policy.pools_claim().map(|claim| claims.list(claim));
@@ -281,16 +290,24 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
             .pool_from()
             .iter()
             .find_map(|source| Some((source, self.named_by(source, target, user)?)));
-        if target.pool.is_some() && !policy.pool_from().contains(&PoolSource::Path) {
-            return Err(Reason::NoSuchPool);
-        }
+        let unwanted = target.pool.is_some() && !policy.pool_from().contains(&PoolSource::Path);
         let pool = match &named {
+            _ if unwanted => None,
             Some((_, name)) => policy.pool(target.family, name),
             None => only_pool(policy, target.family, user.permitted.names())
                 .or_else(|| policy.default_pool(target.family)),
         };
         self.trace.step("pool", || match (&named, pool) {
-            (Some((source, name)), _) => format!("`{name}`, named by the {}", source_name(source)),
+            _ if unwanted => "the path names one, which here it may not".to_owned(),
+            (Some((source, name)), Some(_)) => {
+                format!("{}, named by the {}", quoted(name), source_name(source))
+            }
+            (Some((source, name)), None) => format!(
+                "{}, named by the {}, is none of the family {}",
+                quoted(name),
+                source_name(source),
+                target.family
+            ),
             (None, Some(pool)) => format!("`{}`, as none is named", pool.name),
             (None, None) => "none is named, and there is no default".to_owned(),
         });

@@ -67,7 +67,8 @@ impl Policy {
                 check_claim(claim, || name.to_owned())?;
             }
         }
-        let carriers = parts::carriers(config.carriers, config.origins.is_some())?;
+        let has_origins = config.origins.is_some();
+        let carriers = parts::carriers(config.carriers, has_origins)?;
         let pools = parts::pools(config.pools)?;
         let default_pools = parts::defaults(config.default_pools, &pools)?;
         let pool_from = parts::pool_from(config.pool_from)?;
@@ -78,7 +79,8 @@ impl Policy {
         let tags = parts::tags(config.tags)?;
         parts::attempts(config.attempts)?;
         let api_keys = parts::api_keys(config.api_keys, &pools)?;
-        let client_certificates = parts::client_certificates(config.client_certificates, &pools)?;
+        let client_certificates =
+            parts::client_certificates(config.client_certificates, &pools, has_origins)?;
         let mut ignored_keys = Vec::new();
         let issuers = issuer::compile(config.issuers, &mut ignored_keys)?;
         if issuers.is_empty() && api_keys.is_empty() && client_certificates.is_empty() {
@@ -113,7 +115,7 @@ impl Policy {
         &self.ignored_keys
     }
 
-    /// Whether a header of this name, in lower case, decides anything. Others need not be shown.
+    /// Whether a header of this name, in lower case, decides anything.
     pub fn reads(&self, name: &str) -> bool {
         self.reads.iter().any(|read| read == name)
     }

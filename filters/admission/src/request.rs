@@ -9,7 +9,8 @@ pub struct Request<'a> {
     pub method: &'a [u8],
     /// `:path`, with its query.
     pub path: &'a [u8],
-    /// Its headers, names in lower case. Only those are looked at that the policy [names](crate::Policy::reads).
+    /// Its headers, names in lower case. Only those decide that the policy [names](crate::Policy::reads); of the others,
+    /// those that only Berth may send to an instance are taken out.
     pub headers: &'a [(String, Vec<u8>)],
     /// The client's address, as the proxy trusts it.
     pub client: Option<IpAddr>,

@@ -53,13 +53,26 @@ fn value(tag: &Tag, user: &User<'_>, pool: &str) -> Option<String> {
         Tag::Subject => user.subject.clone(),
         Tag::Tenant => user.tenant.clone(),
         Tag::Pool => pool.to_owned(),
-        Tag::Claim(claim) => user.token.as_ref()?.claims.text(claim)?,
+        Tag::Claim(claim) => {
+            let elements = user.token.as_ref()?.claims.elements(claim)?;
+            let safe: Vec<String> = elements.iter().map(|text| encoded(text)).collect();
+            return bounded(safe.join(","));
+        }
     };
-    let safe = utf8_percent_encode(&text, UNSAFE).to_string();
+    bounded(encoded(&text))
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, UNSAFE).to_string()
+}
+
+fn bounded(safe: String) -> Option<String> {
     (1..=MAX_BYTES).contains(&safe.len()).then_some(safe)
 }
 
-/// What RFC 9110 §5.5 does not allow in a field's value, and the sign that what is encoded begins with.
-const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
+/// What RFC 9110 §5.5 does not allow in a field's value; what separates values in a field and in a log line, so that no
+/// value can pass for several or for another (a space at its end is not part of a field); and the sign that what is encoded
+/// begins with.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b',');
 /// Of a tag's value.
 const MAX_BYTES: usize = 256;

@@ -269,6 +269,11 @@ impl<H: Host> Http<H> {
         let Some(plugin) = &self.plugin else {
             return;
         };
+        // Called twice for each stream, and most are answered without a session: those are not worth a question to the
+        // proxy.
+        if !self.worker.knows(self.context) {
+            return;
+        }
         let flags = self.worker.host.property(&["response", "flags"]);
         let cause = cause(flags.as_deref());
         self.worker

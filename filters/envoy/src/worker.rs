@@ -203,6 +203,11 @@ impl<H: Host> Worker<H> {
         }
     }
 
+    /// Whether the stream asks for a session or is one.
+    pub(crate) fn knows(&self, context: ContextId) -> bool {
+        self.with(|vm| vm.knows(context))
+    }
+
     /// The stream is over, by `cause` if it was live. The control plane hears of it at once; whether it does is found out
     /// by the next full Sync, since the answer would come to a stream that is gone.
     pub(crate) fn on_end(

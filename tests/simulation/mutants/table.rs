@@ -266,7 +266,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "the same session is granted twice",
         "acquire.rs",
-        "        } else if let Some(known) = known {\n            self.acquire_again(request, known, &acquire);",
+        "        } else if let Some(known) = known {\n            self.acquire_again(now, request, known, &acquire);",
         "        } else if let Some(known) = known {\n            self.forget_session(known);\n            self.acquire(now, request, acquire);",
         "the same id has the same answer",
     ),

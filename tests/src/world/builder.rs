@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use berth_client::Family;
 use berth_runtime_emulator::EmulatorConfig;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::template::{filled_in, join_template, with_access_log};
 use super::{PlacedEmulator, World, start_emulator};
-use crate::settings::{PlacedInstance, PlacedPool, Settings, object};
+use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, object};
 use crate::{
     Certificates, ControlPlane, Envoy, EnvoySpec, Error, Pool, Ports, Scratch, SigningKeys,
     WhenAway, programs,
@@ -218,6 +218,14 @@ impl WorldBuilder {
         self
     }
 
+    /// The issuer's keys are at this URL rather than in a file. Unknown keys have them fetched
+    /// [`MIN_REFETCH`](crate::MIN_REFETCH) apart.
+    #[must_use]
+    pub fn jwks_url(self, url: &str) -> Self {
+        let min_refetch = format!("{}ms", MIN_REFETCH.as_millis());
+        self.issuer(json!({"jwks_file": null, "jwks_url": url, "min_refetch": min_refetch}))
+    }
+
     /// Sets members of the file's `admission`, written as there; one that is null is taken away.
     #[must_use]
     pub fn admission(mut self, members: Value) -> Self {
@@ -342,7 +350,7 @@ impl WorldBuilder {
         folder: &Path,
     ) -> Result<ControlPlane, Error> {
         let jwks_file = folder.join("jwks.json");
-        let mut jwks = keys.jwks()?;
+        let mut jwks = keys.jwks();
         if let Some(keys) = jwks.get_mut("keys").and_then(Value::as_array_mut) {
             keys.extend_from_slice(&self.more_keys);
         }

@@ -20,7 +20,7 @@ pub use template::join_template;
 use crate::settings::{AUDIENCE, ISSUER};
 use crate::{
     Certificates, ClientBuilder, ControlPlane, Envoy, Error, Ports, Scratch, ScriptedInstance,
-    Seen, SigningKeys, Token, raw, wait_until,
+    Seen, SigningKeys, Token, raw, token, wait_until,
 };
 
 /// Everything one test needs, on ports of its own. It ends when dropped.
@@ -129,7 +129,7 @@ impl World {
     #[must_use]
     pub fn token(&self) -> Token {
         let pools = self.pools.iter().map(|(name, _)| name.as_str());
-        Token::new(Arc::clone(&self.keys), ISSUER, AUDIENCE).pools(pools)
+        token(&self.keys, ISSUER, AUDIENCE).pools(pools)
     }
 
     /// A TLS connection to the web listener on which anything can be written.

@@ -13,7 +13,7 @@ async fn the_filter_closes_what_its_token_no_longer_covers_while_the_control_pla
     let key = SigningKeys::of_tests().unwrap().jwk(Algorithm::Ps256);
     let world = World::builder()
         .web_instances(3)
-        .more_keys([key.unwrap()])
+        .more_keys([key])
         .issuer(json!({ "close_when_expired": true }))
         .start()
         .await

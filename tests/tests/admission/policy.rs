@@ -118,5 +118,5 @@ const BOTH: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Ps256];
 
 fn ps256() -> Value {
     let keys = SigningKeys::of_tests().unwrap();
-    keys.jwk(Algorithm::Ps256).unwrap()
+    keys.jwk(Algorithm::Ps256)
 }

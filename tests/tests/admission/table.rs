@@ -1,12 +1,10 @@
 //! The table of refusals against the admission crate itself, in milliseconds and without a proxy: what fails here
 //! is not the proxy's doing.
 
-use std::sync::Arc;
-
 use berth_admission::{Certificate, Decision, Memory, NativeVerifier, Policy, UnixSeconds, admit};
 use berth_client::Carrier;
 use berth_tests::cases::{Credential, REFUSALS, Request, Situation};
-use berth_tests::{SigningKeys, Token};
+use berth_tests::{SigningKeys, token};
 use serde_json::json;
 
 const ISSUER: &str = "https://login.berth.example";
@@ -17,9 +15,9 @@ fn refuses_what_the_table_says() {
     for case in REFUSALS {
         let verdict = match it.decide(&case.request) {
             Decision::Admit(..) => "admitted",
-            // Nobody knows more here.
-            Decision::Undecided(_, undecided) => undecided.reason.label(),
             Decision::Refuse(reason) => reason.label(),
+            // Nobody knows more keys.
+            Decision::Undecided(_, undecided) => undecided.reason.label(),
             Decision::Preflight => "preflight",
         };
         // What is refused for how things stand is a request that could have been admitted.
@@ -45,13 +43,13 @@ fn admits_the_requests_that_the_table_starts_from() {
 
 struct Admission {
     policy: Policy,
-    keys: Arc<SigningKeys>,
+    keys: SigningKeys,
 }
 
 impl Admission {
     fn new() -> Self {
         let keys = SigningKeys::of_tests().unwrap();
-        let jwks = keys.jwks().unwrap();
+        let jwks = keys.jwks();
         let config = json!({
             "issuers": [{ "issuer": ISSUER, "audiences": ["berth"], "jwks": jwks }],
             "pools": [{ "name": "web", "family": "web" }, { "name": "native", "family": "native" }],
@@ -61,21 +59,17 @@ impl Admission {
         });
         Self {
             policy: Policy::compile(serde_json::from_value(config).unwrap()).unwrap(),
-            keys: Arc::new(keys),
+            keys,
         }
     }
 
     fn decide(&self, request: &Request) -> Decision {
-        let mut path = request.path.to_owned();
-        let mut headers = vec![("upgrade".to_owned(), b"websocket".to_vec())];
-        for (name, value) in request.headers {
-            headers.push(((*name).to_owned(), value.as_bytes().to_vec()));
-        }
+        let (mut path, mut headers) = (request.path.to_owned(), request.headers.to_vec());
         let credential = match request.credential {
             Credential::Absent => None,
             Credential::Text(text) => Some(text.to_owned()),
             Credential::Token(change) => {
-                let token = Token::new(Arc::clone(&self.keys), ISSUER, "berth");
+                let token = token(&self.keys, ISSUER, "berth");
                 Some(change(token.pools(["web", "native"])).sign().unwrap())
             }
         };
@@ -87,22 +81,28 @@ impl Admission {
             .into_iter()
             .chain(also)
             .collect();
-        for (carrier, text) in carried {
-            let mut add = |name: &str, value: String| {
-                headers.push((name.to_owned(), value.into_bytes()));
-            };
+        let mut written = Vec::new();
+        for (carrier, text) in &carried {
             match carrier {
-                Carrier::Header => add("authorization", format!("Bearer {text}")),
-                Carrier::Subprotocol => add(
-                    "sec-websocket-protocol",
-                    format!("authorization.bearer.{text}"),
-                ),
+                Carrier::Header => written.push(("authorization", format!("Bearer {text}"))),
+                Carrier::Subprotocol => {
+                    written.push((
+                        "sec-websocket-protocol",
+                        format!("authorization.bearer.{text}"),
+                    ));
+                }
                 Carrier::Query => {
                     let separator = if path.contains('?') { '&' } else { '?' };
                     path = format!("{path}{separator}token={text}");
                 }
             }
         }
+        headers.extend(written.iter().map(|(name, value)| (*name, value.as_str())));
+        headers.push(("upgrade", "websocket"));
+        let headers: Vec<(String, Vec<u8>)> = headers
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
         let request = berth_admission::Request {
             method: request.method.as_bytes(),
             path: path.as_bytes(),

@@ -74,7 +74,7 @@ async fn world() -> World {
     let key = SigningKeys::of_tests().unwrap().jwk(Algorithm::Ps256);
     let world = World::builder()
         .web_instances(1)
-        .more_keys([key.unwrap()])
+        .more_keys([key])
         .admission(json!({
             "tags": {
                 "claims": ["department", "place.level", "clearance"],

@@ -10,7 +10,7 @@ use crate::{Change, SOON, counter, leave, said, verdict};
 
 fn world() -> WorldBuilder {
     let keys = SigningKeys::of_tests().unwrap();
-    World::builder().more_keys(Algorithm::UNDECIDED.map(|algorithm| keys.jwk(algorithm).unwrap()))
+    World::builder().more_keys(Algorithm::UNDECIDED.map(|algorithm| keys.jwk(algorithm)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,10 +72,7 @@ async fn is_admitted_as_if_the_filter_had_decided() {
         .await
         .unwrap()
         .to_string();
-    let secret = SigningKeys::of_tests()
-        .unwrap()
-        .jwk(Algorithm::Hs256)
-        .unwrap();
+    let secret = SigningKeys::of_tests().unwrap().jwk(Algorithm::Hs256);
     assert!(!known.contains(secret["k"].as_str().unwrap()));
     assert!(known.contains(Algorithm::Rs256.key_id()));
 }

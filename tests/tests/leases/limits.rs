@@ -82,6 +82,10 @@ async fn too_old(world: &World) {
     };
     let lasted = record.end.as_ref().unwrap().at - record.from;
     assert!(lasted > AGE - Duration::from_millis(500), "{lasted:?}");
+    // Its proxy closed it, and says why.
+    let history = ["history", "--pool", "brief"];
+    let history = world.berth().command(&history).await.unwrap();
+    assert!(history.contains("  max_age  "), "{history}");
 }
 
 async fn too_many(client: &ClientBuilder) {

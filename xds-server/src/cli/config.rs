@@ -27,7 +27,7 @@ pub(super) enum ConfigCommandError {
 }
 
 #[derive(Debug, Args)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     /// The configuration; berth.example.yaml explains every field
     #[arg(
         long,
@@ -40,14 +40,21 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads it, and warns of keys that have no effect.
-    fn load(&self) -> Result<Config, ConfigError> {
+    /// Reads it, and warns of what has no effect.
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let config = Config::load(&self.config)?;
         for key in config.ignored_keys() {
             // A warning that nobody can read is no reason to stop.
             let _ = writeln!(
                 io::stderr(),
                 "{}: warning: admission.{key}; this key is not used",
+                self.config.display()
+            );
+        }
+        if config.asks_for_no_certificate() {
+            let _ = writeln!(
+                io::stderr(),
+                "{}: warning: admission.client_certificates: the listeners ask no client for a certificate; name who signs them as `tls.client_ca`",
                 self.config.display()
             );
         }

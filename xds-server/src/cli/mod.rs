@@ -12,7 +12,9 @@ use crate::serve::{self, ServeError};
 
 use self::{
     admin::AdminError,
+    api_key::{ApiKeyCommand, ApiKeyError},
     config::{BootstrapCommand, CheckCommand, ServeCommand},
+    explain::{ExplainCommand, ExplainError},
     history::HistoryCommand,
     instances::InstancesCommand,
     keys::KeysCommand,
@@ -22,7 +24,10 @@ use self::{
 };
 
 mod admin;
+mod api_key;
 mod config;
+mod explain;
+mod files;
 mod history;
 mod instances;
 mod keys;
@@ -47,6 +52,10 @@ enum Command {
     Check(CheckCommand),
     /// Print the bootstrap of an Envoy that takes everything else from Berth
     Bootstrap(BootstrapCommand),
+    /// Show whether a request would be let in, and why, step by step
+    Explain(ExplainCommand),
+    /// Make a key that stands for a user by itself
+    ApiKey(ApiKeyCommand),
     /// Make a token to try things with, or the key to sign it
     Token(TokenCommand),
     /// List the instances; drain or quarantine one, or call that off
@@ -72,6 +81,12 @@ enum CliError {
     /// The control plane could not run.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// Nothing can be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
+    /// No API key.
+    #[error(transparent)]
+    ApiKey(#[from] ApiKeyError),
     /// No token, no key.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -96,7 +111,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match execute(cli.command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::from(error.exit_code())
@@ -104,15 +119,24 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-async fn execute(command: Command) -> Result<(), CliError> {
+async fn execute(command: Command) -> Result<ExitCode, CliError> {
+    let mut code = ExitCode::SUCCESS;
     let answer = match command {
         Command::Serve(command) => {
             let config = command.prepare()?;
             serve::run(config).await?;
-            return Ok(());
+            return Ok(code);
         }
         Command::Check(command) => command.execute()?,
         Command::Bootstrap(command) => command.execute()?,
+        Command::Explain(command) => {
+            let (answer, admitted) = command.execute().await?;
+            if !admitted {
+                code = ExitCode::from(FAILURE);
+            }
+            answer
+        }
+        Command::ApiKey(command) => command.execute()?,
         Command::Token(command) => command.execute()?,
         Command::Instances(command) => command.execute().await?,
         Command::Sessions(command) => command.execute().await?,
@@ -123,16 +147,20 @@ async fn execute(command: Command) -> Result<(), CliError> {
     };
     match io::stdout().write_all(answer.as_bytes()) {
         // The reader has seen enough: `berth sessions | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.map_err(CliError::Output),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code),
+        outcome => outcome.map(|()| code).map_err(CliError::Output),
     }
 }
 
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => USAGE,
-            Self::Serve(_) | Self::Token(_) | Self::Admin(_) | Self::Output(_) => FAILURE,
+            Self::Config(_) | Self::Explain(_) => USAGE,
+            Self::Serve(_)
+            | Self::ApiKey(_)
+            | Self::Token(_)
+            | Self::Admin(_)
+            | Self::Output(_) => FAILURE,
         }
     }
 }
@@ -144,6 +172,8 @@ const EXAMPLES: &str = "\
 Examples:
   berth check --config berth.yaml            is the configuration right?
   berth serve --config berth.yaml            run the control plane
+  berth explain --path /sign_in --token-file token.txt
+                                             would it be let in, and why not?
   berth bootstrap --config berth.yaml > envoy.yaml && envoy -c envoy.yaml
   berth instances                            who has which instance?
   berth instances drain gpu-1                give gpu-1 to nobody new
@@ -151,5 +181,5 @@ Examples:
   berth history --since 1h                   who was there?
   berth revoke --subject alice               close alice's sessions, and let her in no more
 
-Exit codes: 0 done, 1 failed, 64 the arguments or the configuration have to be changed.
+Exit codes: 0 done, 1 failed or refused, 64 the arguments or the configuration have to be changed.
 ";

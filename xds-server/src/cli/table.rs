@@ -27,7 +27,7 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     text
 }
 
-fn printable(cell: &str) -> String {
+pub(super) fn printable(cell: &str) -> String {
     if cell.is_empty() {
         return "-".to_owned();
     }

@@ -1,9 +1,8 @@
 //! Tokens and keys for development. In production an identity provider issues both.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +16,7 @@ use clap::{
 use p256::ecdsa::signature;
 use serde_json::{Map, Value, json};
 
+use super::files::{private_file, public_file};
 use crate::clock::Clock;
 
 use self::signing_key::{NewKeyError, SigningKey};
@@ -193,8 +193,12 @@ fn new_key(
         let path = path.to_owned();
         move |error| TokenError::Unwritable { path, error }
     };
-    let mut key_file = create(key_path, PRIVATE).map_err(unwritable(key_path))?;
-    let jwks_file = create(jwks_path, if key.is_secret() { PRIVATE } else { PUBLIC });
+    let mut key_file = private_file(key_path).map_err(unwritable(key_path))?;
+    let jwks_file = if key.is_secret() {
+        private_file(jwks_path)
+    } else {
+        public_file(jwks_path)
+    };
     if jwks_file.is_err() {
         // Half a pair is of no use, and would be in the way of the next try.
         let _ = fs::remove_file(key_path);
@@ -227,14 +231,6 @@ fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
     PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)).try_map(named)
 }
 
-fn create(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-}
-
 /// A value that is no JSON is a string: `--claim tenant=acme` needs no quotes.
 fn claim(text: &str) -> Result<(String, Value), &'static str> {
     let (name, value) = text
@@ -244,6 +240,3 @@ fn claim(text: &str) -> Result<(String, Value), &'static str> {
     let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     Ok((name.to_owned(), value))
 }
-
-const PRIVATE: u32 = 0o600;
-const PUBLIC: u32 = 0o644;

@@ -76,14 +76,18 @@ impl Check<'_> {
         let tls = self.tls(&raw.tls, &root.key("tls"));
         let filter = self.filter(raw.filter, &root.key("filter"));
         let timing = self.timing(raw.timing, &root.key("timing"));
-        let has_tenants = raw.admission.tenant_claim.is_some();
+        let has_tenants = raw.admission.has_tenants();
         let common = Common {
             timing: timing.as_ref(),
             has_tenants,
         };
         let pools = self.pools(&raw.pools, &root.key("pools"), common);
-        let (admission, key_sources) =
-            self.admission(raw.admission, &root.key("admission"), &raw.pools);
+        let (admission, key_sources) = self.admission(
+            raw.admission,
+            &root.key("admission"),
+            &raw.pools,
+            has_tenants,
+        );
         // Last: it must not be one of the files that the others name.
         let store = self.store(raw.store, &root.key("store"));
         Some(Config {

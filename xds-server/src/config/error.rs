@@ -179,7 +179,7 @@ pub enum Fault {
     },
     /// Tenants where nothing tells them.
     #[error(
-        "nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`"
+        "nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`, or give API keys or client certificates a `tenant`"
     )]
     NoTenantClaim,
     /// More than a request should have to be compared with.
@@ -207,6 +207,14 @@ pub enum Fault {
         /// What may be.
         choices: &'static str,
     },
+    /// A word that stands for nothing.
+    #[error("`{found}` is not known here: write {}", forms(expected))]
+    Variant {
+        /// What was written.
+        found: String,
+        /// What may be.
+        expected: Vec<&'static str>,
+    },
     /// Not a name.
     #[error("`{value}` cannot be a name here: {error}")]
     Name {
@@ -218,6 +226,11 @@ pub enum Fault {
     /// A pool that is not there.
     #[error("there is no pool `{0}`: name one of `pools`")]
     UnknownPool(String),
+    /// An issuer that is not there.
+    #[error(
+        "nobody has the issuer `{0}`: name one of `admission.issuers`, or `api_key` or `client_certificate` if there are such"
+    )]
+    UnknownIssuer(String),
     /// A pool, but for other clients.
     #[error("pool `{pool}` is for {family} clients: name a pool of the family")]
     WrongFamily {
@@ -308,9 +321,41 @@ pub enum Fault {
         .0.display()
     )]
     NoCaCertificate(PathBuf),
+    /// A rule that everybody would fit.
+    #[error(
+        "is a rule without a condition: say whom it is for, or leave `allow` out if the pool is for everybody"
+    )]
+    NoCondition,
     /// A policy that makes no sense.
-    #[error("{0}")]
+    #[error("{0}{remedy}", remedy = remedy(.0))]
     Policy(PolicyProblem),
+}
+
+/// What an operator can do about it, where the policy itself cannot know.
+const fn remedy(problem: &PolicyProblem) -> &'static str {
+    match problem {
+        PolicyProblem::Again | PolicyProblem::Duplicate(_) => ": remove one of the two",
+        PolicyProblem::Hash => "; `berth api-key` makes a key and prints it",
+        PolicyProblem::UnknownPool(_) => ": name one of `pools`",
+        _ => "",
+    }
+}
+
+/// How words are written that may be followed by something.
+fn forms(words: &[&str]) -> String {
+    let forms = words.iter().map(|word| {
+        if WITH_VALUE.contains(word) {
+            format!("`{word}: ...`")
+        } else {
+            format!("`{word}`")
+        }
+    });
+    let forms: Vec<_> = forms.collect();
+    match forms.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 struct Lines<'a>(&'a PathBuf, &'a [Problem]);
@@ -343,3 +388,16 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+/// The words of matchers, carriers, pool sources and tags that are followed by what they are about.
+const WITH_VALUE: &[&str] = &[
+    "claim",
+    "cookie",
+    "exact",
+    "header",
+    "prefix",
+    "query",
+    "subprotocol",
+    "subprotocol_base64url",
+    "suffix",
+];

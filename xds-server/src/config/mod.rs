@@ -77,6 +77,16 @@ pub enum StorePlace {
     Memory,
 }
 
+impl StorePlace {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Memory => None,
+        }
+    }
+}
+
 /// One socket of Envoy's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
@@ -208,6 +218,12 @@ impl Config {
         Policy::compile(self.admission_policy())
             .map(|policy| policy.ignored_keys().to_vec())
             .unwrap_or_default()
+    }
+
+    /// Whether client certificates stand for users, and only an Envoy with listeners of its own could ask for them: worth
+    /// a warning.
+    pub fn asks_for_no_certificate(&self) -> bool {
+        !self.admission.client_certificates.is_empty() && self.tls.client_ca_pem.is_none()
     }
 
     /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.

@@ -82,6 +82,15 @@ pub(super) struct RawAdmission {
     pub(super) token_cache: Option<RawTokenCache>,
 }
 
+impl RawAdmission {
+    /// Whether anybody may be of a tenant.
+    pub(super) fn has_tenants(&self) -> bool {
+        let keys = self.api_keys.iter().map(|key| &key.tenant);
+        let certificates = self.client_certificates.iter().map(|one| &one.tenant);
+        self.tenant_claim.is_some() || keys.chain(certificates).any(|tenant| !tenant.is_empty())
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTokenCache {

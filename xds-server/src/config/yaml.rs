@@ -59,6 +59,12 @@ fn shape(field: FieldPath, error: &Error) -> Problem {
             let expected = expected.clone();
             (field, Fault::UnknownField { expected })
         }
+        Error::SerdeUnknownVariant {
+            variant, expected, ..
+        } => {
+            let (found, expected) = (variant.clone(), expected.clone());
+            (field, Fault::Variant { found, expected })
+        }
         Error::SerdeMissingField { field: name, .. } => (field.key(name), Fault::MissingField),
         Error::DuplicateMappingKey { key: Some(key), .. } => {
             (field.key(key), Fault::DuplicateField)
@@ -94,8 +100,18 @@ fn expected(error: &Error) -> Option<&'static str> {
             ..
         }
         | Error::NullIntoString { .. } => Some("a single value"),
+        Error::UnexpectedValueForUnitEnumVariant { .. } => Some("the word alone"),
+        Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
+            Some("a word, or one field with its value")
+        }
+        Error::ExpectedMappingEndAfterEnumVariantValue { .. } => {
+            Some("one field only, and others as entries of their own")
+        }
         // The only numbers and switches of the configuration.
         Error::InvalidScalar { ty: "i64", .. } => Some("a whole number"),
+        Error::InvalidScalar { ty: "u32", .. } => Some("a whole number, 0 or more"),
+        // A priority.
+        Error::InvalidScalar { ty: "u8", .. } => Some("a whole number from 0 to 9"),
         Error::InvalidScalar { ty: "boolean", .. } => Some("true or false"),
         _ => None,
     }

@@ -32,7 +32,7 @@ pub(super) enum CacheError {
 }
 
 /// Which file it is: the one beside the store.
-pub(super) fn beside(store: &Path) -> PathBuf {
+pub(crate) fn beside(store: &Path) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(SUFFIX);
     path.into()

@@ -10,6 +10,7 @@ mod set;
 mod source;
 mod task;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::placement::Time;
 
+pub(crate) use cache::beside as cache_beside;
 pub use fetch::{FetchError, SetupError};
 pub use place::{KeySource, Place, UrlProblem, WebPlace, WebUrl};
 pub use set::{Audience, IgnoredKey, IgnoredReason, KeyName, KeySet, KeySetError, Reading};
 pub use source::{Held, Outcome, Refetch, Rules, Source};
-pub use task::{Setup, StartError, start};
+pub use task::{Setup, StartError, look, start};
 
 /// The keys in use, and the policy with them. Cheap to clone; the task ends when all of them are gone.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ pub struct Keys {
 }
 
 /// What admission decides by, with the keys that are in use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Current {
     /// As it is written down; complete, hence not for proxies.
     pub config: Arc<PolicyConfig>,
@@ -76,6 +78,13 @@ pub struct Fetches {
 struct Wish {
     issuer: String,
     done: oneshot::Sender<()>,
+}
+
+/// It may have secret keys in it.
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").finish_non_exhaustive()
+    }
 }
 
 impl Keys {

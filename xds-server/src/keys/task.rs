@@ -50,6 +50,18 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`].
 pub fn start(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartError> {
+    begin(setup, true)
+}
+
+/// The same beside a control plane that runs: what is kept is read, and nothing written.
+///
+/// # Errors
+/// [`StartError`].
+pub fn look(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartError> {
+    begin(setup, false)
+}
+
+fn begin(setup: Setup, keeps: bool) -> Result<(Keys, impl Future<Output = ()>), StartError> {
     let Setup {
         clock,
         policy,
@@ -62,8 +74,15 @@ pub fn start(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartErro
     let mut issuers = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
         let mut issuer = Issuer::new(source, now)?;
-        let configured = policy.issuers.get(index).map(|issuer| &issuer.jwks);
-        issuer.restore(configured, known.as_deref().unwrap_or_default(), now);
+        let configured = policy
+            .issuers
+            .get(index)
+            .map(|issuer| issuer.jwks.clone().into());
+        issuer.restore(
+            configured.as_ref(),
+            known.as_deref().unwrap_or_default(),
+            now,
+        );
         issuers.push(issuer);
     }
     let (wishes, wished) = mpsc::channel(WISHES);
@@ -90,7 +109,7 @@ pub fn start(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartErro
         kept,
     };
     let run = async move {
-        match path {
+        match path.filter(|_| keeps) {
             Some(path) => tokio::join!(task.run(), keep(path, to_keep)).0,
             None => task.run().await,
         }
@@ -332,7 +351,9 @@ fn with_keys(policy: &PolicyConfig, issuers: &[Issuer]) -> PolicyConfig {
     let mut policy = policy.clone();
     for (config, issuer) in policy.issuers.iter_mut().zip(issuers) {
         let held = issuer.source.held();
-        config.jwks = held.map_or_else(|| json!({"keys": []}), |held| held.set.to_jwks());
+        config.jwks = held
+            .map_or_else(|| json!({"keys": []}), |held| held.set.to_jwks())
+            .into();
     }
     policy
 }

@@ -48,7 +48,8 @@ impl Placement {
             return;
         };
         let until = match (cause, closing) {
-            // Only a connection that broke, or was left for a new one, is come back to.
+            // Only a connection that broke, was left for a new one, or has to be made again with a new token is come back
+            // to.
             (
                 _,
                 Some(
@@ -60,7 +61,7 @@ impl Placement {
                 ),
             )
             | (EndCause::Instance | EndCause::Berth, None)
-            | (EndCause::MaxAge | EndCause::TokenExpired, _) => None,
+            | (EndCause::MaxAge, _) => None,
             (EndCause::NotEstablished, _) => lease.window_until,
             _ => Some(now.after(policy.resume_window)),
         };

@@ -102,7 +102,8 @@ impl Scene {
 
     /// What admission goes by.
     fn in_policy(&self) -> Vec<String> {
-        let keys = self.keys.watch().borrow().config.issuers[0].jwks["keys"].clone();
+        let jwks = serde_json::to_value(&self.keys.watch().borrow().config.issuers[0].jwks);
+        let keys = jwks.unwrap()["keys"].clone();
         let keys = keys.as_array().unwrap().iter();
         keys.map(|key| key["kid"].as_str().unwrap().to_owned())
             .collect()
@@ -327,6 +328,11 @@ async fn a_file_is_read_again_when_it_changes() {
         error.is_some_and(|error| error.contains("cannot read"))
     };
     scene.until("gone", gone).await;
+    // However often it is looked at, it is one failure.
+    let mut looks = scene.keys.issuers();
+    for _ in 0..3 {
+        timeout(PATIENCE, looks.changed()).await.unwrap().unwrap();
+    }
     // The way of those who want nobody to see half a file.
     let other = folder.path().join("new.json");
     fs::write(&other, jwks(&["b"])).unwrap();

@@ -28,12 +28,18 @@ impl PolicyError {
 /// What can be wrong with a field of a policy; each says what it should have been.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyProblem {
+    /// The same entry stands earlier in the list.
+    #[error("is there already")]
+    Again,
     /// A limit under which who has failed often enough once could never try again.
     #[error("must be at least 1 where there is a `burst`")]
     AttemptsNeverReturn,
     /// More clock skew than clocks can be apart: such a token would hardly ever expire.
     #[error("must be at most {MAX_CLOCK_SKEW_SECONDS} seconds")]
     ClockSkew,
+    /// A browser shows its certificate whichever page asks, if its user has let it once.
+    #[error("needs `origins`: a browser shows its certificate whichever web page asks")]
+    CertificateWithoutOrigins,
     /// A browser sends cookies whichever page asks.
     #[error("needs `origins`: a browser sends its cookies whichever web page asks")]
     CookieWithoutOrigins,

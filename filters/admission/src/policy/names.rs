@@ -35,15 +35,23 @@ pub(super) fn check_claim(claim: &str, field: impl FnOnce() -> String) -> Result
     Ok(())
 }
 
-/// Credentials, and what makes a request an upgrade.
-const TAKEN: [&str; 8] = [
+/// Credentials, what makes a request an upgrade, and what says how long it is and of which hop (RFC 9110 §7.6.1).
+const TAKEN: [&str; 15] = [
     AUTHORIZATION,
     RESUME_KEY_HEADER,
     "connection",
+    "content-length",
     COOKIE,
+    "expect",
     "host",
+    "keep-alive",
     "origin",
+    "proxy-connection",
+    "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
+    "via",
 ];
-const TAKEN_FAMILIES: [&str; 3] = ["access-control-", "sec-", "x-berth-"];
+/// Envoy's own (`x-envoy-`) say where a request goes and how long that may take.
+const TAKEN_FAMILIES: [&str; 4] = ["access-control-", "sec-", "x-berth-", "x-envoy-"];

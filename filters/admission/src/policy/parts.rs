@@ -76,7 +76,7 @@ pub(super) fn carriers(
                 .take(index)
                 .any(|earlier| earlier == carrier) =>
             {
-                PolicyProblem::Duplicate(format!("{carrier:?}"))
+                PolicyProblem::Again
             }
             _ => continue,
         };
@@ -289,10 +289,15 @@ pub(super) fn api_keys(
 pub(super) fn client_certificates(
     configs: Vec<ClientCertificateConfig>,
     known: &[Pool],
+    has_origins: bool,
 ) -> Result<Vec<ClientCertificate>, PolicyError> {
     let mut rules = Vec::with_capacity(configs.len());
     for (index, config) in configs.into_iter().enumerate() {
         let field = format!("client_certificates[{index}]");
+        if !has_origins {
+            let problem = PolicyProblem::CertificateWithoutOrigins;
+            return Err(PolicyError::new(field, problem));
+        }
         if !is_name(&config.tenant) {
             return Err(PolicyError::new(
                 format!("{field}.tenant"),

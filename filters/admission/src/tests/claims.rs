@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::support::{
-    Always, HEADER, NOW, Sent, claims, ec_jwk, encode, outcome, policy_config, policy_with, token,
-    unsigned,
+    Always, HEADER, NOW, Sent, claims, ec_jwk, encode, good, label, outcome, policy_config,
+    policy_with, rsa_jwk, token, unsigned,
 };
 use crate::{
-    Admission, Algorithm, KeyMaterial, Policy, Reason, UnixSeconds, VerifyError, VerifySignature,
+    Admission, Algorithm, KeyMaterial, NativeVerifier, Policy, Reason, UnixSeconds, VerifyError,
+    VerifySignature,
 };
 
 fn answer(policy: &Policy, changes: Value) -> Result<Admission, Reason> {
@@ -333,4 +334,52 @@ fn nothing_is_believed_before_the_signature() {
         .bearer(token)
         .meets(&policy, &Always::new(Ok(false)));
     assert_eq!(outcome(&answer), "bad_signature");
+}
+
+#[test]
+fn a_key_that_is_no_point_of_its_curve_admits_nobody() {
+    let mut config = policy_config();
+    let mut jwk = ec_jwk("ec");
+    jwk["y"] = json!(encode([1; 32]));
+    config["issuers"][0]["jwks"] = json!({"keys": [jwk, rsa_jwk("rsa")]});
+    let verdict = Sent::to("/rtsp")
+        .bearer(good())
+        .verdict(&policy_with(config), &NativeVerifier);
+    assert_eq!(label(&verdict), "bad_signature");
+}
+
+#[test]
+fn a_claim_is_compared_in_its_form_as_text() {
+    for (value, text, expected) in [
+        (json!("a"), "a", "admitted"),
+        (json!(true), "true", "admitted"),
+        (json!(7), "7", "admitted"),
+        (json!(-7), "-7", "admitted"),
+        (json!(u64::MAX), "18446744073709551615", "admitted"),
+        (json!(7.0), "7", "admitted"),
+        (json!(-0.0), "0", "admitted"),
+        (
+            json!(9_007_199_254_740_992.0),
+            "9007199254740992",
+            "admitted",
+        ),
+        // A whole number, but which, no float says.
+        (
+            json!(9_007_199_254_740_994.0),
+            "9007199254740994",
+            "user_forbidden",
+        ),
+        (json!(7.5), "7.5", "user_forbidden"),
+        (json!(7.5), "7", "user_forbidden"),
+        (json!(null), "null", "user_forbidden"),
+        (json!([7.5, 8]), "8", "admitted"),
+        (json!({"a": 1}), "1", "user_forbidden"),
+    ] {
+        let mut config = policy_config();
+        config["issuers"][0]["required_claims"] =
+            json!([{"claim": "level", "matches": {"exact": text}}]);
+        let policy = policy_with(config);
+        let answer = answer(&policy, json!({"level": value.clone()}));
+        assert_eq!(outcome(&answer), expected, "{value} {text}");
+    }
 }

@@ -109,6 +109,124 @@ fn a_policy_that_makes_no_sense_is_refused_by_its_field() {
 }
 
 #[test]
+fn a_part_that_makes_no_sense_is_refused_by_its_field() {
+    let header = "must be 1 to 63 of a-z, 0-9 and `-`, not `x-berth-…`, and not a header that the \
+                  handshake or Berth reads";
+    let parameter = "must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, and not \
+                     `berth_resume_key`";
+    let token = "must be 1 to 64 of the characters of a token (RFC 9110 §5.6.2)";
+    let origins = json!(["https://app.example"]);
+    let key = |changes: Value| {
+        let key = json!({"subject": "a", "sha256": "0".repeat(64)});
+        json!({"api_keys": [merge(key, changes)]})
+    };
+    let mut table = vec![
+        (json!({"carriers": [{"query": "a b"}]}), format!("carriers[0]: {parameter}")),
+        (
+            json!({"carriers": ["authorization", {"query": "berth_resume_key"}]}),
+            format!("carriers[1]: {parameter}"),
+        ),
+        (
+            json!({"carriers": [{"cookie": "a"}]}),
+            "carriers[0]: needs `origins`: a browser sends its cookies whichever web page asks".into(),
+        ),
+        (json!({"carriers": [{"cookie": "a=b"}], "origins": origins}), format!("carriers[0]: {token}")),
+        (json!({"carriers": [{"subprotocol": "a,b"}]}), format!("carriers[0]: {token}")),
+        (json!({"carriers": [{"subprotocol_base64url": ""}]}), format!("carriers[0]: {token}")),
+        (
+            json!({"carriers": ["authorization", "authorization"]}),
+            "carriers[1]: is there already".into(),
+        ),
+        (
+            json!({"client_certificates": [{"name": "subject", "matches": {"exact": "a"}}]}),
+            "client_certificates[0]: needs `origins`: a browser shows its certificate whichever web \
+             page asks"
+                .into(),
+        ),
+        (key(json!({"sha256": "0".repeat(63)})), "api_keys[0].sha256: must be the SHA-256 of the key: 64 hexadecimal digits".into()),
+        (key(json!({"sha256": "g".repeat(64)})), "api_keys[0].sha256: must be the SHA-256 of the key: 64 hexadecimal digits".into()),
+        (key(json!({"subject": ""})), "api_keys[0].subject: must not be empty".into()),
+        (key(json!({"tenant": "a\nb"})), "api_keys[0].tenant: must be at most 256 bytes without control characters".into()),
+        (key(json!({"priority": 10})), "api_keys[0].priority: must be from 0 to 9".into()),
+        (key(json!({"pools": ["web-a", "x"]})), "api_keys[0].pools[1]: `x` is not the name of a pool".into()),
+        (json!({"pool_from": ["path", {"header": "host"}]}), format!("pool_from[1]: {header}")),
+        (json!({"pool_from": [{"claim": ""}]}), "pool_from[0]: must not be empty".into()),
+        (json!({"attempts": {"burst": 1, "per_minute": 0}}), "attempts.per_minute: must be at least 1 where there is a `burst`".into()),
+        (json!({"tags": {"claims": vec!["a"; 17]}}), "tags.claims: must have at most 16 entries".into()),
+    ];
+    for name in [
+        "X-User",
+        "x_user",
+        "",
+        "authorization",
+        "berth-resume-key",
+        "cookie",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "origin",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "sec-websocket-key",
+        "access-control-allow-origin",
+        "x-berth-user",
+        "x-envoy-original-path",
+    ] {
+        let tags = json!({"tags": {"headers": [{"name": name, "value": "subject"}]}});
+        table.push((tags, format!("tags.headers[0].name: {header}")));
+        let carriers = json!({"carriers": [{"header": {"name": name}}]});
+        table.push((carriers, format!("carriers[0]: {header}")));
+    }
+    for origin in [
+        "",
+        "*",
+        "null",
+        "app.example",
+        "https://",
+        "https://*.",
+        "https://*",
+        "https://app.example/",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://App.example",
+        "https://a*.example",
+        "https://*.*.example",
+        "https://u@app.example",
+        "wss://app.example",
+    ] {
+        let expected = format!(
+            "origins[0]: `{origin}` is not an origin: `https://app.example.com` or \
+             `https://*.example.com`, lower case, without a path and without the scheme's own port"
+        );
+        table.push((json!({"origins": [origin]}), expected));
+    }
+    for (changes, expected) in table {
+        let error = compile(merge(policy_config(), changes.clone())).unwrap_err();
+        assert_eq!(error, expected, "{changes}");
+    }
+    for issuer in ["api_key", "client_certificate"] {
+        let mut config = policy_config();
+        config["issuers"][0]["issuer"] = json!(issuer);
+        let expected = format!(
+            "issuers[0].issuer: `{issuer}` is what those have for an issuer who come without a token"
+        );
+        assert_eq!(compile(config).unwrap_err(), expected);
+    }
+    let mut config = policy_config();
+    config["pools"][1]["allow"] = json!([{"issuer": "a"}, {}]);
+    assert_eq!(
+        compile(config).unwrap_err(),
+        "pools[1].allow[1]: must not be empty"
+    );
+}
+
+#[test]
 fn a_label_that_nobody_could_ask_for_is_refused() {
     let name = "is not 1 to 63 of a-z, 0-9, `-`, `.` and `_`";
     let parameter = "query_parameter: must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, \

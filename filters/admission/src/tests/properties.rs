@@ -406,6 +406,52 @@ proptest! {
         }
     }
 
+    /// Any of the members that may be left out, left out.
+    #[test]
+    fn a_policy_is_read_as_it_was_written(kept in vec(any::<bool>(), 32), secret in "[A-Za-z0-9_-]{43}") {
+        let mut config = merge(policy_config(), everything());
+        let oct = json!({"kty": "oct", "k": secret, "kid": "secret"});
+        let misnamed = json!({"kty": "RSA", "k": secret});
+        config["issuers"][0]["jwks"] = json!({"keys": [oct, ec_jwk("ec"), misnamed, rsa_jwk("rsa")]});
+        let more = json!({
+            "types": ["JWT"], "subjects": [{"prefix": "a"}], "max_lifetime_seconds": 60,
+            "required_claims": [{"claim": "a.b", "matches": {"suffix": "c"}}],
+            "close_when_expired": true, "clock_skew_seconds": 5,
+        });
+        config["issuers"][0] = merge(config["issuers"][0].clone(), more);
+        config = merge(config, json!({
+            "api_keys": [{
+                "subject": "probe", "sha256": "0".repeat(64), "tenant": "t", "pools": ["web-a"], "priority": 3,
+            }],
+            "client_certificates": [{
+                "name": "dns_san", "matches": {"exact": "a"}, "tenant": "t", "pools": ["web-b"],
+            }],
+            "attempts": {"burst": 1, "per_minute": 2},
+            "token_cache": {"entries": 3, "seconds": 4},
+        }));
+        let optional = ["issuer", "jwks", "pools", "name", "origins", "issuers"];
+        let mut kept = kept.into_iter().cycle();
+        let mut prune = |object: &mut Value| {
+            let members = object.as_object_mut().unwrap();
+            members.retain(|name, _| optional.contains(&name.as_str()) || kept.next().unwrap());
+        };
+        prune(&mut config["issuers"][0]);
+        prune(&mut config);
+
+        let read: PolicyConfig = serde_json::from_value(config).unwrap();
+        let written = serde_json::to_string(&read).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<PolicyConfig>(&written).unwrap(), &read);
+        prop_assert!(written.contains(&secret));
+        prop_assert!(Policy::compile(read.clone()).is_ok());
+
+        let public = read.for_filters();
+        let shown = serde_json::to_string(&public).unwrap();
+        prop_assert!(!shown.contains(&secret), "{}", shown);
+        prop_assert!(shown.contains("\"ec\"") && shown.contains("\"rsa\""));
+        prop_assert_eq!(&public.for_filters(), &public);
+        prop_assert!(Policy::compile(public).is_ok());
+    }
+
     #[test]
     fn labels_are_found_or_not(label in "[a-z_]{0,24}") {
         prop_assert!(Reason::from_label(&label).is_none_or(|reason| reason.label() == label));

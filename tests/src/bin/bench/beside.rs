@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use berth_tests::{AUDIENCE, ISSUER, Ports, World};
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ pub(crate) enum Filters {
     JwtAuthn,
     /// Berth's, in a VM of its own that asks another server for instances, one that listens here.
     Asking(SocketAddr),
+    /// Berth's, in a VM of its own that is entered for bodies as well: of the module as it was built, before it was
+    /// packaged.
+    WithBodies,
 }
 
 /// Copies what the control plane has given the world's Envoy, TLS included, so that nothing but the filters
@@ -52,6 +55,7 @@ pub(crate) async fn add<const N: usize>(
                 bootstrap.copy_control_plane(server)?;
                 asking(listener, &dump)?
             }
+            Filters::WithBodies => with_bodies(listener, &dump)?,
         };
         bootstrap.push("listeners", listener)?;
     }
@@ -125,22 +129,49 @@ fn with_filters(mut listener: Value, filters: &[Value]) -> Result<Value, BenchEr
 }
 
 /// With Berth's filters and routes as they are, but for whom the admission filter asks.
-fn asking(mut listener: Value, dump: &Value) -> Result<Value, BenchError> {
-    let mut filter = dumped(dump, "ecds_filters", "/ecds_filter", "berth")
-        .ok_or(BenchError::Configuration("admission filter"))?;
-    // VMs are shared by their ids.
-    set(
-        &mut filter,
-        "/typed_config/config/vm_config/vm_id",
-        json!(ANSWERS),
-    )?;
+fn asking(listener: Value, dump: &Value) -> Result<Value, BenchError> {
+    let mut filter = admission(dump, ANSWERS)?;
     let settings = filter
         .pointer_mut("/typed_config/config/configuration/value")
         .ok_or(BenchError::Configuration("configuration of the filter"))?;
     let mut parsed: Value = serde_json::from_str(settings.as_str().unwrap_or_default())?;
     set(&mut parsed, "/control_plane/cluster", json!(ANSWERS))?;
     *settings = json!(parsed.to_string());
+    in_place(listener, filter)
+}
 
+/// With Berth's filters and routes as they are, but for the module and what it is called for.
+fn with_bodies(listener: Value, dump: &Value) -> Result<Value, BenchError> {
+    let mut filter = admission(dump, BODIES)?;
+    let vm = "/typed_config/config/vm_config";
+    let vm = filter
+        .pointer_mut(vm)
+        .ok_or(BenchError::Configuration(vm))?;
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join(BUILT);
+    set(vm, "/code/local/filename", json!(built))?;
+    let allowed = "/capability_restriction_config/allowed_capabilities";
+    let allowed = vm.pointer_mut(allowed).and_then(Value::as_object_mut);
+    let allowed = allowed.ok_or(BenchError::Configuration("capabilities"))?;
+    for callback in ["proxy_on_request_body", "proxy_on_response_body"] {
+        allowed.insert(callback.to_owned(), json!({}));
+    }
+    in_place(listener, filter)
+}
+
+/// The admission filter in a VM of this id, by which VMs are shared.
+fn admission(dump: &Value, vm: &str) -> Result<Value, BenchError> {
+    let mut filter = dumped(dump, "ecds_filters", "/ecds_filter", "berth")
+        .ok_or(BenchError::Configuration("admission filter"))?;
+    set(
+        &mut filter,
+        "/typed_config/config/vm_config/vm_id",
+        json!(vm),
+    )?;
+    Ok(filter)
+}
+
+/// With this filter where the discovered one was.
+fn in_place(mut listener: Value, filter: Value) -> Result<Value, BenchError> {
     let filters = listener
         .pointer_mut(MANAGER)
         .and_then(|manager| manager.get_mut("http_filters"))
@@ -279,4 +310,8 @@ fn set(value: &mut Value, pointer: &'static str, to: Value) -> Result<(), BenchE
 const CLUSTER: &str = "static";
 /// The cluster that is asked instead of the control plane, and the filter's VM that asks it.
 const ANSWERS: &str = "answers";
+/// The VM that is entered for bodies, ...
+const BODIES: &str = "bodies";
+/// ... and its module.
+const BUILT: &str = "../target/wasm32-wasip1/filter/berth_filter.wasm";
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";

@@ -18,6 +18,8 @@ pub(crate) struct Figure {
 enum Target {
     /// The median may be at most this.
     Median(f64),
+    /// The median has to be at least this.
+    Least(f64),
     /// Nothing that was seen may be more than this.
     Greatest(f64),
 }
@@ -52,6 +54,12 @@ impl Figure {
         self
     }
 
+    /// The median has to be at least this.
+    pub(crate) fn at_least(mut self, target: f64) -> Self {
+        self.target = Some(Target::Least(target));
+        self
+    }
+
     /// Nothing that was seen may be more than this.
     pub(crate) fn never_above(mut self, target: f64) -> Self {
         self.target = Some(Target::Greatest(target));
@@ -70,16 +78,23 @@ impl Figure {
                 )
             }
             Some(Target::Median(target)) => {
-                let margin = (target - self.median).abs();
-                let spread = if self.max - self.min <= margin {
-                    ""
-                } else {
-                    ", spread wider than the margin"
-                };
-                let met = met(self.median <= target);
-                format!("at most {target}{}: {met}{spread}", self.unit)
+                self.of_median("at most", target, self.median <= target)
+            }
+            Some(Target::Least(target)) => {
+                self.of_median("at least", target, self.median >= target)
             }
         }
+    }
+
+    fn of_median(&self, bound: &str, target: f64, met: bool) -> String {
+        let margin = (target - self.median).abs();
+        let spread = if self.max - self.min <= margin {
+            ""
+        } else {
+            ", spread wider than the margin"
+        };
+        let met = if met { "met" } else { "not met" };
+        format!("{bound} {target}{}: {met}{spread}", self.unit)
     }
 }
 
@@ -153,6 +168,13 @@ mod tests {
         ];
         for (values, expected) in cases {
             let figure = Figure::lower("ratio", "x", values).at_most(1.5);
+            assert_eq!(figure.judgement(), expected, "{values:?}");
+        }
+        for (values, expected) in [
+            ([1.3, 1.4, 1.35], "at least 1x: met"),
+            ([0.6, 0.7, 0.65], "at least 1x: not met"),
+        ] {
+            let figure = Figure::higher("ratio", "x", &values).at_least(1.0);
             assert_eq!(figure.judgement(), expected, "{values:?}");
         }
         for (greatest, expected) in [(0.0, "never above 0: met"), (1.0, "never above 0: not met")] {

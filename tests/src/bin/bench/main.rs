@@ -3,6 +3,7 @@
 //! A figure is a ratio, or an absolute value beside it, of one run in which all sides were measured in turn,
 //! round by round. It is printed, and written to `target/bench/<suite>.json`.
 
+mod admission;
 mod beside;
 mod figure;
 mod placement;
@@ -18,6 +19,7 @@ use berth::controller::Gone;
 use berth::store::LoadError;
 use berth::store::writer::StopError;
 use berth::xds::InvalidGateway;
+use berth_admission_cases::KeyError;
 use berth_client::{ConnectError, SessionError};
 use berth_runtime_emulator::NotInTime;
 use berth_tests::Error;
@@ -29,15 +31,17 @@ use figure::Figure;
 /// What can be measured.
 #[derive(Clone, Copy)]
 enum Suite {
+    Admission,
     Placement,
     Upgrade,
 }
 
 impl Suite {
-    const ALL: &[Self] = &[Self::Placement, Self::Upgrade];
+    const ALL: &[Self] = &[Self::Admission, Self::Placement, Self::Upgrade];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Admission => "admission",
             Self::Placement => "placement",
             Self::Upgrade => "upgrade",
         }
@@ -45,6 +49,7 @@ impl Suite {
 
     async fn run(self) -> Result<Vec<Figure>, BenchError> {
         match self {
+            Self::Admission => admission::run().await,
             Self::Placement => placement::run().await,
             Self::Upgrade => upgrade::run().await,
         }
@@ -62,10 +67,14 @@ enum BenchError {
     Session(#[from] SessionError),
     #[error("{0} lets in, or refuses, whom it should not")]
     Side(&'static str),
+    #[error("{0} is not how that should be answered")]
+    Status(u16),
     #[error("Envoy's configuration has no {0}")]
     Configuration(&'static str),
     #[error("an instance: {0}")]
     Instance(#[from] NotInTime),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("a client: {0}")]
     Client(JoinError),
     #[error("the store: {0}")]

@@ -8,7 +8,8 @@ use crate::config::{
 };
 use crate::keys::KeySource;
 use berth_admission::{
-    DefaultPools, Family, Policy, PolicyConfig, PolicyError, PoolConfig, TokenCacheConfig,
+    CarrierConfig, DefaultPools, Family, Policy, PolicyConfig, PolicyError, PolicyProblem,
+    PoolConfig, TokenCacheConfig,
 };
 
 impl Check<'_> {
@@ -17,6 +18,7 @@ impl Check<'_> {
         raw: RawAdmission,
         field: &FieldPath,
         pools: &[RawPool],
+        has_tenants: bool,
     ) -> (PolicyConfig, Vec<KeySource>) {
         let somebody_else = !raw.api_keys.is_empty() || !raw.client_certificates.is_empty();
         let issuers = self.issuers(raw.issuers, &field.key("issuers"), somebody_else);
@@ -42,6 +44,7 @@ impl Check<'_> {
             attempts: raw.attempts.unwrap_or_default(),
             token_cache: self.token_cache(raw.token_cache, &field.key("token_cache")),
         };
+        self.allow(&config, pools, has_tenants);
         self.parts(&config, field, pools);
         (config, key_sources)
     }
@@ -57,15 +60,18 @@ impl Check<'_> {
             if let Err(PolicyError { field: at, problem }) = Policy::compile(alone)
                 && let Some(below) = at.strip_prefix("pools[0].").filter(|at| *at != "name")
             {
+                let fault = if problem == PolicyProblem::Empty && is_rule(below) {
+                    Fault::NoCondition
+                } else {
+                    Fault::Policy(problem)
+                };
                 let Ok(below) = below.parse();
                 let pool = FieldPath::default().key("pools").index(index);
-                self.fault(pool.join(&below), Fault::Policy(problem));
+                self.fault(pool.join(&below), fault);
             }
         }
         let mut blank = PolicyConfig {
             pools: config.pools.iter().map(open).collect(),
-            origins: config.origins.clone(),
-            carriers: config.carriers.clone(),
             ..PolicyConfig::default()
         };
         if blank.pools.is_empty() {
@@ -73,21 +79,75 @@ impl Check<'_> {
                 .pools
                 .push(PoolConfig::open("any".to_owned(), Family::Web));
         }
-        let parts = PARTS.iter().map(|take| {
+        let mut reported = BTreeSet::new();
+        let carriers = PolicyConfig {
+            carriers: config.carriers.clone(),
+            origins: config.origins.clone(),
+            ..blank.clone()
+        };
+        // What else is there is held against the carriers, as long as these make sense.
+        if self.part(carriers.clone(), field, &mut reported) {
+            blank = carriers;
+        } else {
+            blank.carriers = vec![CarrierConfig::Authorization];
+        }
+        for take in PARTS {
             let mut part = blank.clone();
             take(&mut part, config);
-            part
-        });
-        let whole = self.faults.is_empty().then(|| config.clone());
-        let mut reported = BTreeSet::new();
-        for part in parts.chain(whole) {
-            if let Err(PolicyError { field: at, problem }) = Policy::compile(part)
-                && !at.starts_with("issuers")
-                && !at.starts_with("pools[")
-                && reported.insert(at.clone())
+            self.part(part, field, &mut reported);
+        }
+        // What does not go together is only found in the whole.
+        if self.faults.is_empty() {
+            self.part(config.clone(), field, &mut reported);
+        }
+    }
+
+    /// Whether a part makes sense; what was said of a field already is not said again.
+    fn part(
+        &mut self,
+        part: PolicyConfig,
+        field: &FieldPath,
+        reported: &mut BTreeSet<String>,
+    ) -> bool {
+        match Policy::compile(part) {
+            // A part has no issuers, which is found last, and open pools.
+            Err(PolicyError { field: at, problem })
+                if !at.starts_with("issuers") && !at.starts_with("pools[") =>
             {
-                let Ok(below) = at.parse();
-                self.fault(field.join(&below), Fault::Policy(problem));
+                if reported.insert(at.clone()) {
+                    let Ok(below) = at.parse();
+                    self.fault(field.join(&below), Fault::Policy(problem));
+                }
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// What a pool's rules say has to be true of somebody.
+    fn allow(&mut self, config: &PolicyConfig, pools: &[RawPool], has_tenants: bool) {
+        let with_a_token = config.issuers.iter().map(|one| one.issuer.as_str());
+        let without = [
+            (API_KEY, config.api_keys.is_empty()),
+            (CLIENT_CERTIFICATE, config.client_certificates.is_empty()),
+        ];
+        let without = without
+            .iter()
+            .filter_map(|(name, none)| (!none).then_some(*name));
+        let issuers: Vec<&str> = with_a_token.chain(without).collect();
+        for (index, pool) in pools.iter().enumerate() {
+            let field = FieldPath::default().key("pools").index(index).key("allow");
+            for (index, rule) in pool.allow.iter().enumerate() {
+                let field = field.index(index);
+                if let Some(issuer) = &rule.issuer
+                    && !issuers.contains(&issuer.as_str())
+                {
+                    let fault = Fault::UnknownIssuer(issuer.clone());
+                    self.fault(field.key("issuer"), fault);
+                }
+                if rule.tenant.is_some() && !has_tenants {
+                    self.fault(field.key("tenant"), Fault::NoTenantClaim);
+                }
             }
         }
     }
@@ -152,6 +212,11 @@ fn policy_pool(pool: &RawPool) -> Option<PoolConfig> {
     })
 }
 
+/// Whether this, below a pool, is a whole entry of `allow`.
+fn is_rule(field: &str) -> bool {
+    field.starts_with("allow[") && !field.contains('.')
+}
+
 fn open(pool: &PoolConfig) -> PoolConfig {
     PoolConfig::open(pool.name.clone(), pool.family)
 }
@@ -171,6 +236,10 @@ const PARTS: &[fn(&mut PolicyConfig, &PolicyConfig)] = &[
     |part, whole| part.tenant_claim.clone_from(&whole.tenant_claim),
     |part, whole| part.priority_claim.clone_from(&whole.priority_claim),
 ];
+
+/// What those have for an issuer who come without a token.
+const API_KEY: &str = "api_key";
+const CLIENT_CERTIFICATE: &str = "client_certificate";
 
 const CACHED_FOR: DurationRule = DurationRule {
     default: Duration::from_mins(5),

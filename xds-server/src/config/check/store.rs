@@ -8,7 +8,7 @@ use crate::config::{
     field::FieldPath,
     raw::{RawHistory, RawStore},
 };
-use crate::store::HistoryLimits;
+use crate::{keys, store::HistoryLimits};
 
 impl Check<'_> {
     pub(super) fn store(&mut self, raw: Option<RawStore>, field: &FieldPath) -> Option<Store> {
@@ -29,16 +29,23 @@ impl Check<'_> {
         })
     }
 
-    /// What is there and is no store would be set aside, and that file is needed where it is.
+    /// What is there and is no store would be set aside, and the file beside it is written over; those files are needed
+    /// where they are.
     fn store_file(&mut self, path: &str, field: &FieldPath) -> StorePlace {
         let file = self.absolute(Path::new(path));
-        if let Some(first) = self.files.get(&file) {
-            let fault = Fault::Duplicate {
-                value: path.to_owned(),
-                first: first.clone(),
-                remedy: "give the store a file of its own",
-            };
-            self.fault(field.clone(), fault);
+        let beside = keys::cache_beside(&file);
+        for (own, value) in [
+            (&file, path.to_owned()),
+            (&beside, beside.display().to_string()),
+        ] {
+            if let Some(first) = self.files.get(own) {
+                let fault = Fault::Duplicate {
+                    value,
+                    first: first.clone(),
+                    remedy: "give the store a file of its own",
+                };
+                self.fault(field.clone(), fault);
+            }
         }
         StorePlace::File(file)
     }

@@ -21,7 +21,7 @@ impl Check<'_> {
         let chain = self.pem(&raw.certificate_chain, &chain_field, Fault::NoCertificate);
         let key = self.pem(&raw.private_key, &key_field, Fault::NoPrivateKey);
         let client_ca_pem = match &raw.client_ca {
-            Some(path) => Some(self.certificates(path, &field.key("client_ca"))?),
+            Some(path) => Some(self.ca_file(path, &field.key("client_ca"))?),
             None => None,
         };
         let (chain, key) = (chain?, key?);
@@ -45,18 +45,6 @@ impl Check<'_> {
                 None
             }
         }
-    }
-
-    /// A file with one certificate or several.
-    fn certificates(&mut self, path: &Path, field: &FieldPath) -> Option<String> {
-        let pem = self.pem(path, field, Fault::NoCertificate)?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-        if found.is_ok_and(|found| !found.is_empty()) {
-            return Some(pem);
-        }
-        let fault = Fault::NoCertificate(self.absolute(path));
-        self.fault(field.clone(), fault);
-        None
     }
 
     fn pem(

@@ -19,7 +19,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "hold: 8s",
         "hodl: 8s",
         &[
-            "25:3: pools[0].hodl: is not a field of the configuration: here go name, family, instances, probe, choice, second_device, resume_window, settle, warm_up, hold, queue, orphan_after, max_sessions, max_sessions_per_user, max_sessions_per_tenant, max_session_age, tenants",
+            "25:3: pools[0].hodl: is not a field of the configuration: here go name, family, instances, probe, choice, second_device, resume_window, settle, warm_up, hold, queue, orphan_after, max_sessions, max_sessions_per_user, max_sessions_per_tenant, max_session_age, tenants, audiences, allow",
         ],
     ),
     (
@@ -273,13 +273,6 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &["12:96: admission.issuers[0].clock_skew: 2h is out of range: choose from 0s to 1h"],
     ),
     (
-        "  pools_claim: pools",
-        "  query_parameter: 'a b'\n  pools_claim: pools",
-        &[
-            "13:20: admission.query_parameter: must be 1 to 64 of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`, and not `berth_resume_key`",
-        ],
-    ),
-    (
         "pools_claim: pools",
         "pools_claim: ''",
         &["13:16: admission.pools_claim: must not be empty"],
@@ -520,6 +513,13 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "jwks_file: jwks.json",
+        "jwks_file: berth.redb.keys.json",
+        &[
+            "1:1: store.path: `/etc/berth/berth.redb.keys.json` is used by admission.issuers[0].jwks_file already: give the store a file of its own",
+        ],
+    ),
+    (
+        "jwks_file: jwks.json",
         "jwks_file: secret-jwks.json",
         &[
             "12:73: admission.issuers[0].jwks_file: /etc/berth/secret-jwks.json `keys[1]` is a private key: replace it, and give only the public half of the new one",
@@ -556,8 +556,8 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "hold: 8s",
         "max_sessions_per_tenant: 1\n  tenants: [{ name: acme }]",
         &[
-            "25:28: pools[0].max_sessions_per_tenant: nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`",
-            "26:12: pools[0].tenants: nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`",
+            "25:28: pools[0].max_sessions_per_tenant: nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`, or give API keys or client certificates a `tenant`",
+            "26:12: pools[0].tenants: nothing says who is of which tenant: name the claim that does as `admission.tenant_claim`, or give API keys or client certificates a `tenant`",
         ],
     ),
     (

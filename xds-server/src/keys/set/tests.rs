@@ -39,7 +39,7 @@ fn what_can_be_used_is_taken_and_the_rest_is_named() {
         (Audience::Public, vec![ec("a"), ec("b")], Ok((2, vec![]))),
         (
             Audience::Public,
-            vec![secret, private.clone(), foreign, odd, ec("a")],
+            vec![secret.clone(), private.clone(), foreign, odd, ec("a")],
             Ok((
                 1,
                 vec![
@@ -71,6 +71,11 @@ fn what_can_be_used_is_taken_and_the_rest_is_named() {
         ),
         (
             Audience::Operator,
+            vec![with(secret.clone(), "k", json!("c".repeat(43)))],
+            Ok((1, vec![])),
+        ),
+        (
+            Audience::Operator,
             vec![],
             Err("has no key that can be used"),
         ),
@@ -87,6 +92,14 @@ fn what_can_be_used_is_taken_and_the_rest_is_named() {
         let found = found.map_err(|error| error.to_string());
         assert_eq!(found, expected.map_err(str::to_owned), "{keys:?}");
     }
+}
+
+#[test]
+fn secrets_are_not_in_debug_output() {
+    let key = json!({"kid": "s", "kty": "oct", "k": "c".repeat(43)});
+    let reading = read(vec![key], Audience::Operator).unwrap();
+    let shown = format!("{reading:?}");
+    assert!(shown.contains("\"s\"") && !shown.contains("ccc"), "{shown}");
 }
 
 #[test]

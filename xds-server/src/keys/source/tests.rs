@@ -94,6 +94,19 @@ fn failures_are_farther_and_farther_apart() {
 }
 
 #[test]
+fn what_is_refreshed_often_is_tried_as_often() {
+    let refresh = Duration::from_secs(10);
+    let mut source = Source::new(Rules { refresh, ..RULES }, at(0));
+    let mut now = at(0);
+    for pause in [1, 2, 4, 8, 10, 10] {
+        assert!(source.begin(now));
+        source.fetched(now, 0, None);
+        now = now.after(Duration::from_secs(pause));
+        assert_eq!(source.due(), Some(now));
+    }
+}
+
+#[test]
 fn unknown_keys_lead_to_a_fetch_at_most_so_often() {
     play(&[
         (0, Step::Begin(true)),

@@ -358,13 +358,16 @@ fn the_operators_first_word_stands() {
 }
 
 #[test]
-fn what_its_proxy_closed_is_not_come_back_to() {
-    for cause in [EndCause::MaxAge, EndCause::TokenExpired] {
+fn what_was_too_old_is_not_come_back_to_but_with_a_new_token() {
+    for (cause, state) in [
+        (EndCause::MaxAge, "settling"),
+        (EndCause::TokenExpired, "resumable"),
+    ] {
         let mut m = Machine::new(1);
         let grant = m.granted_with_token("s1", "alice");
         m.full("vm", &[("s1", &grant)]);
         m.ended("s1", Some(grant.fence), cause);
-        assert_eq!(m.state("web-1"), "settling", "{cause:?}");
+        assert_eq!(m.state("web-1"), state, "{cause:?}");
         let mut over = None;
         while let Some(effect) = m.placement.poll_effect() {
             if let Effect::Over(past) = effect {

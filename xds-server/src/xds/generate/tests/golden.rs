@@ -37,7 +37,15 @@ fn golden() {
     let mut joined = gateway();
     joined.listeners.clear();
     joined.pools.drain(..1);
-    for (name, gateway) in [("gateway", whole), ("joined", joined)] {
+    let mut certificates = whole.clone();
+    certificates.client_ca_pem = Some("(who signs clients' certificates)".to_owned());
+    let all = &ResourceType::ALL[..];
+    let tls = &[ResourceType::Listener, ResourceType::Secret];
+    for (name, gateway, types) in [
+        ("gateway", whole, all),
+        ("joined", joined, all),
+        ("client_certificates", certificates, tls),
+    ] {
         let snapshot = generate(&gateway).unwrap();
         let path: PathBuf = [
             env!("CARGO_MANIFEST_DIR"),
@@ -46,7 +54,7 @@ fn golden() {
         ]
         .iter()
         .collect();
-        let text = show(&snapshot);
+        let text = show(&snapshot, types);
         if std::env::var_os("BERTH_UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, &text).unwrap();
         }
@@ -59,9 +67,9 @@ fn golden() {
     }
 }
 
-fn show(snapshot: &Snapshot) -> String {
+fn show(snapshot: &Snapshot, types: &[ResourceType]) -> String {
     let mut text = String::new();
-    for resource_type in ResourceType::ALL {
+    for &resource_type in types {
         for resource in snapshot.of(resource_type).values() {
             let mut root = decoded(resource_type.type_url(), resource.body());
             root.text = format!("{resource_type:?} {:?}", resource.name());
