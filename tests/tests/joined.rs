@@ -20,6 +20,14 @@ async fn its_own_routes_answer_as_before() {
         ("GET", "/rtsp/more", &[]),
         ("POST", "/upload?token=theirs", &[("content-length", "0")]),
         ("DELETE", "/%ff", &[]),
+        (
+            "OPTIONS",
+            "/",
+            &[
+                ("origin", "https://app.example.com"),
+                ("access-control-request-method", "GET"),
+            ],
+        ),
         ("GET", "/", &[("authorization", "Bearer theirs")]),
         ("GET", "/", &[("authorization", "Basic YTpi")]),
         (

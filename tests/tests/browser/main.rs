@@ -1,6 +1,9 @@
 //! A real browser: what its pages can send, and what they get to read.
 #![cfg(test)]
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -10,11 +13,16 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use berth_tests::browser::Browser;
-use berth_tests::{Family, World};
+use berth_tests::{Certificates, Family, World};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_opens_sessions_and_reads_verdicts_if_it_may() {
@@ -22,10 +30,10 @@ async fn a_page_opens_sessions_and_reads_verdicts_if_it_may() {
         eprintln!("skipped: there is no chromium; `./just browser` installs it");
         return;
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TlsListener::bind().await;
+    let port = listener.tcp.local_addr().unwrap().port();
     // The same page, by two names: that makes it two pages.
-    let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"));
+    let origins = ["localhost", "127.0.0.1"].map(|host| format!("https://{host}:{port}"));
     let world = World::builder()
         .pool("web", Family::Web, |pool| pool.instances(4))
         .admission(json!({
@@ -145,7 +153,7 @@ fn steps(world: &World) -> Vec<Step> {
 }
 
 /// Serves the page, and says what it tells.
-fn serve(listener: TcpListener, plan: Value) -> UnboundedReceiver<Value> {
+fn serve(listener: TlsListener, plan: Value) -> UnboundedReceiver<Value> {
     let (told, results) = unbounded_channel();
     let tell = move |body: Bytes| async move {
         let _ = told.send(serde_json::from_slice(&body).unwrap_or_default());
@@ -158,7 +166,53 @@ fn serve(listener: TcpListener, plan: Value) -> UnboundedReceiver<Value> {
     results
 }
 
+/// Cookies go to a gateway only from a page that came by TLS as well.
+struct TlsListener {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl TlsListener {
+    async fn bind() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::load_or_create(folder.path()).unwrap();
+        let chain = CertificateDer::from_pem_file(certificates.chain).unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificates.private_key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        Self {
+            tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            tls: Arc::new(config).into(),
+        }
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.tcp.accept().await.unwrap();
+            // A browser may connect in advance, and say nothing.
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, self.tls.accept(stream)).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
 /// What an application offers besides its credential.
 const PROTOCOL: &str = "x-nv-sessionid.1";
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A browser takes seconds to start.
 const PATIENCE: Duration = Duration::from_secs(60);
