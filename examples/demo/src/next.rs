@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use berth_tests::{World, berth};
+use berth_tests::{Error, World, berth};
 
 use crate::failure::Problem;
 
@@ -17,7 +17,8 @@ pub(crate) fn say(world: &World) -> Result<(), Problem> {
         .token()
         .subject("you")
         .expires_in(TOKEN_SECONDS)
-        .sign()?;
+        .sign()
+        .map_err(Error::from)?;
     let mut file = fs::File::options()
         .create(true)
         .truncate(true)

@@ -7,7 +7,7 @@ use berth_client::{
     ConnectError, Connection, Departure, Family, Session, Target, rtsp_exchange, signaling_exchange,
 };
 use berth_runtime_emulator::{Emulator, How, SessionRecord, Stage};
-use berth_tests::{Algorithm, Instance, Seen, World, wait_until};
+use berth_tests::{Algorithm, Error, Instance, Seen, World, wait_until};
 use x509_parser::parse_x509_certificate;
 
 use crate::SOON;
@@ -99,7 +99,7 @@ fn target(world: &World, walker: &Walker) -> Result<(Target, String), Problem> {
             .query("client_type", "6")
             .subprotocol("x-nv-sessionid.demo");
     }
-    Ok((client.target()?, token.sign()?))
+    Ok((client.target()?, token.sign().map_err(Error::from)?))
 }
 
 async fn connected(target: &Target) -> Result<Connection, Problem> {

@@ -249,7 +249,7 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
         self.trace.step("user", || claims.user_facts());
         let subject = claims.subject()?;
         self.trace
-            .step("rules of the issuer", || issuer.rules_facts());
+            .step("subjects and claims", || issuer.rules_facts(claims));
         issuer.lets_in(subject, claims)?;
         self.trace
             .step("what the user has", || claims.entitlement_facts(policy));

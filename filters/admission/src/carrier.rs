@@ -174,8 +174,9 @@ impl<'p, 'a> Reading<'p, 'a> {
             self.resume_key.add(value);
         }
         for name in policy.label_headers() {
-            if let Some(value) = request.header(name) {
-                self.labels.header(name, &value);
+            let value = request.header(name);
+            if let Some(value) = value.and_then(|value| part(value, |it| Some(it.trim_ascii()))) {
+                self.labels.header(name, value);
             }
         }
         for name in policy.tag_headers() {
@@ -226,19 +227,17 @@ impl<'p, 'a> Found<'p, 'a> {
             .map(|(_, index, credential)| (index, credential))
     }
 
-    fn credential(mut self) -> Credential<'p, 'a> {
-        self.values.sort_by_key(|(index, _)| *index);
-        let mut values = self.values.into_iter();
-        let Some((index, first)) = values.next() else {
+    fn credential(self) -> Credential<'p, 'a> {
+        let first = self.values.iter().map(|(index, _)| *index).min();
+        let carrier = first.and_then(|index| self.carriers.get(index));
+        let mut values = self.values.into_iter().map(|(_, value)| value);
+        let (Some(carrier), Some(value)) = (carrier, values.next()) else {
             return Credential::Nothing;
         };
-        if values.any(|(_, other)| other != first) {
+        if values.any(|other| other != value) {
             return Credential::Disagreed;
         }
-        match self.carriers.get(index) {
-            Some(carrier) => Credential::One(carrier, first),
-            None => Credential::Nothing,
-        }
+        Credential::One(carrier, value)
     }
 }
 

@@ -1,8 +1,6 @@
 //! What a verified token says.
 
-use serde_json::Value;
-
-use crate::json::{Object, WrongType};
+use crate::json::{Json, Object, WrongType, texts};
 use crate::matcher::Matcher;
 use crate::policy::Issuer;
 use crate::{Reason, UnixSeconds};
@@ -80,36 +78,29 @@ impl Claims {
     pub(crate) fn name(&self, claim: &str) -> Result<Option<&str>, Reason> {
         match self.get(claim) {
             None => Ok(None),
-            Some(Value::String(text)) => name(Some(text)),
+            Some(Json::Text(text)) => name(Some(text)),
             Some(_) => Err(Reason::MalformedToken),
         }
     }
 
     /// A claim that lists names: one as text, or any number as an array of texts.
     pub(crate) fn list(&self, claim: &str) -> Result<Option<Vec<&str>>, Reason> {
-        match self.get(claim) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(vec![text])),
-            Some(Value::Array(values)) => {
-                let texts = values.iter().map(Value::as_str).collect::<Option<_>>();
-                texts.ok_or(Reason::MalformedToken).map(Some)
-            }
-            Some(_) => Err(Reason::MalformedToken),
-        }
+        Ok(self.get(claim).map(texts).transpose()?)
     }
 
-    /// Whether a claim, or an element of it if it is an array, is as it has to be. What is neither text, number nor truth
-    /// value never is.
+    /// Whether a claim, or an element of it if it is an array, is as it has to be. What has no
+    /// form as [text](Self::text) never is.
     pub(crate) fn matches(&self, claim: &str, matcher: &Matcher) -> bool {
-        let is = |value: &Value| plain(value).is_some_and(|text| matcher.matches(&text));
+        let is = |value: &Json| plain(value).is_some_and(|text| matcher.matches(&text));
         match self.get(claim) {
-            Some(Value::Array(values)) => values.iter().any(is),
+            Some(Json::Array(values)) => values.iter().any(is),
             Some(value) => is(value),
             None => false,
         }
     }
 
-    /// A claim as text, if it has a form for that: of an array, its elements with commas between.
+    /// A claim as text for logs and headers, if it has a form for that: a string, a truth value, a number that is whole
+    /// (`7`, also if it was written `7.0`); of an array, its elements with commas between.
     pub(crate) fn text(&self, claim: &str) -> Option<String> {
         self.elements(claim).map(|texts| texts.join(","))
     }
@@ -117,7 +108,7 @@ impl Claims {
     /// The elements of a claim as text, each if it has a form for that; what is no array is one.
     pub(crate) fn elements(&self, claim: &str) -> Option<Vec<String>> {
         match self.get(claim)? {
-            Value::Array(values) => values.iter().map(plain).collect(),
+            Json::Array(values) => values.iter().map(plain).collect(),
             value => plain(value).map(|text| vec![text]),
         }
     }
@@ -128,16 +119,18 @@ impl Claims {
         let Some(value) = self.get(claim) else {
             return Ok(None);
         };
-        value
-            .as_u64()
-            .and_then(|priority| u8::try_from(priority).ok())
-            .filter(|priority| *priority <= MAX_PRIORITY)
-            .ok_or(Reason::MalformedToken)
-            .map(Some)
+        match value {
+            Json::Unsigned(priority) => u8::try_from(*priority)
+                .ok()
+                .filter(|priority| *priority <= MAX_PRIORITY)
+                .ok_or(Reason::MalformedToken)
+                .map(Some),
+            _ => Err(Reason::MalformedToken),
+        }
     }
 
     /// The claim of this name, or else at this path: see [`PolicyConfig`](crate::PolicyConfig).
-    fn get(&self, claim: &str) -> Option<&Value> {
+    fn get(&self, claim: &str) -> Option<&Json> {
         if let Some(value) = self.0.get(claim) {
             return Some(value);
         }
@@ -149,17 +142,14 @@ impl Claims {
     /// A NumericDate (RFC 7519 §2), rounded up to the next whole second, which for whole seconds of
     /// `now` changes neither whether it has passed nor whether it has come. Clamped to `u64`.
     fn numeric_date(&self, claim: &str) -> Result<Option<u64>, Reason> {
-        let Some(value) = self.0.get(claim) else {
-            return Ok(None);
-        };
-        let Value::Number(number) = value else {
-            return Err(Reason::MalformedToken);
-        };
-        let seconds = number.as_u64().or_else(|| {
+        match self.0.get(claim) {
+            None => Ok(None),
+            Some(Json::Unsigned(seconds)) => Ok(Some(*seconds)),
+            Some(Json::Negative(_)) => Ok(Some(0)),
             // `as` from a float saturates, and makes 0 of what is negative.
-            number.as_f64().map(|seconds| seconds.ceil() as u64)
-        });
-        seconds.ok_or(Reason::MalformedToken).map(Some)
+            Some(Json::Float(seconds)) => Ok(Some(seconds.ceil() as u64)),
+            Some(_) => Err(Reason::MalformedToken),
+        }
     }
 }
 
@@ -181,17 +171,24 @@ pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(char::is_control)
 }
 
-fn plain(value: &Value) -> Option<String> {
+fn plain(value: &Json) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(true) => Some("true".to_owned()),
-        Value::Bool(false) => Some("false".to_owned()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Json::Text(text) => Some(text.clone()),
+        Json::Unsigned(number) => Some(number.to_string()),
+        Json::Negative(number) => Some(number.to_string()),
+        // To write others would take 20 kB of the module, and two issuers would not write them alike.
+        Json::Float(number) if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_FLOAT => {
+            Some((*number as i64).to_string())
+        }
+        Json::Bool(true) => Some("true".to_owned()),
+        Json::Bool(false) => Some("false".to_owned()),
+        Json::Float(_) | Json::Null | Json::Array(_) | Json::Object(_) => None,
     }
 }
 
 /// Of a subject, a tenant or a token's id.
 const MAX_NAME_BYTES: usize = 256;
+/// Up to here a float that is a whole number is that number, and none of its neighbours (2^53).
+const MAX_WHOLE_FLOAT: f64 = 9_007_199_254_740_992.0;
 /// Of a priority.
 pub(crate) const MAX_PRIORITY: u8 = 9;

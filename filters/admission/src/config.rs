@@ -1,9 +1,11 @@
+mod read;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::json::Json;
 use crate::jwk::is_secret;
 use crate::matcher::Matcher;
 
@@ -83,7 +85,9 @@ impl PolicyConfig {
     pub fn for_filters(&self) -> Self {
         let mut public = self.clone();
         for issuer in &mut public.issuers {
-            if let Some(keys) = issuer.jwks.get_mut("keys").and_then(Value::as_array_mut) {
+            if let Json::Object(set) = &mut issuer.jwks
+                && let Some(Json::Array(keys)) = set.get_mut("keys")
+            {
                 keys.retain(|key| !is_secret(key));
             }
         }
@@ -101,7 +105,7 @@ pub struct IssuerConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audiences: Vec<String>,
     /// Its JWK Set (RFC 7517 §5). One without keys is for an issuer whose keys are only known elsewhere, or not yet.
-    pub jwks: Value,
+    pub jwks: Json,
     /// How far its clock and ours may be apart, in seconds; at most an hour.
     #[serde(default = "default_clock_skew_seconds")]
     pub clock_skew_seconds: u64,
@@ -125,11 +129,11 @@ pub struct IssuerConfig {
 
 impl IssuerConfig {
     /// An issuer with these keys, of which nothing more is asked.
-    pub const fn new(issuer: String, jwks: Value) -> Self {
+    pub fn new(issuer: String, jwks: impl Into<Json>) -> Self {
         Self {
             issuer,
             audiences: Vec::new(),
-            jwks,
+            jwks: jwks.into(),
             clock_skew_seconds: default_clock_skew_seconds(),
             types: Vec::new(),
             subjects: Vec::new(),
@@ -297,7 +301,7 @@ pub struct AllowConfig {
 pub struct ClaimConfig {
     /// Which.
     pub claim: String,
-    /// As text: a number in digits, a truth value as `true` or `false`.
+    /// As text: a whole number in digits, a truth value as `true` or `false`. Other numbers fit nothing.
     pub matches: Matcher,
 }
 

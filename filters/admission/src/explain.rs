@@ -8,6 +8,8 @@ use crate::config::{CarrierConfig, PoolSource};
 use crate::cors::{Cors, ORIGIN};
 use crate::credential::Agreed;
 use crate::jwt::Token;
+use crate::label::Asked;
+use crate::matcher::Matcher;
 use crate::policy::Issuer;
 use crate::{Policy, Request, UnixSeconds};
 
@@ -76,18 +78,54 @@ impl Claims {
     }
 }
 
-impl Issuer {
-    pub(crate) fn rules_facts(&self) -> String {
-        format!(
-            "subjects {:?}, required claims {:?}",
-            self.subjects, self.required_claims
-        )
-    }
-}
-
 /// What somebody else wrote, without what a terminal would obey.
 pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", text.escape_debug())
+}
+
+impl Issuer {
+    pub(crate) fn rules_facts(&self, claims: &Claims) -> String {
+        let subjects = match self.subjects() {
+            [] => "any user".to_owned(),
+            subjects => {
+                let subjects: Vec<String> = subjects.iter().map(matcher_text).collect();
+                format!("to be {}", subjects.join(" or "))
+            }
+        };
+        let required = self.required_claims().iter().map(|one| {
+            let claim = &one.claim;
+            let said = claims.facts(claim);
+            format!("; {claim} {said}, to be {}", matcher_text(&one.matches))
+        });
+        std::iter::once(subjects).chain(required).collect()
+    }
+}
+
+impl Asked<'_, '_> {
+    pub(crate) fn facts(&self) -> String {
+        let said = self.said().map(|(label, said)| match said {
+            Agreed::Nothing => format!("{label} is not asked for"),
+            Agreed::One(value) => format!("{label} `{}`", escaped(value)),
+            Agreed::Disagreed => format!("{label} in two versions"),
+        });
+        let said: Vec<String> = said.collect();
+        if said.is_empty() {
+            return "none that can be asked for".to_owned();
+        }
+        said.join(", ")
+    }
+}
+
+/// Not the key itself, which takes over sessions.
+pub(crate) fn resume_key_facts(said: &Agreed<'_>) -> String {
+    match said {
+        Agreed::Nothing => "none".to_owned(),
+        Agreed::One(key) => format!(
+            "{} bytes, to be at most 128 visible ASCII characters",
+            key.len()
+        ),
+        Agreed::Disagreed => "two that differ".to_owned(),
+    }
 }
 
 pub(crate) fn escaped(bytes: &[u8]) -> String {
@@ -110,20 +148,19 @@ pub(crate) fn credential_facts(credential: &Credential<'_, '_>) -> String {
     }
 }
 
-/// Says of the key that it is there: with the user's token, it takes over their session.
-pub(crate) fn resume_key_facts(said: &Agreed<'_>) -> String {
-    match said {
-        Agreed::Nothing => "none".to_owned(),
-        Agreed::One(key) => format!("one of {} bytes", key.len()),
-        Agreed::Disagreed => "two that differ".to_owned(),
-    }
-}
-
 pub(crate) fn attempts_facts(client: Option<IpAddr>, may_try: bool) -> String {
     match (client, may_try) {
         (None, _) => "the client's address is not known".to_owned(),
         (Some(client), true) => format!("{client} has not failed too often"),
         (Some(client), false) => format!("{client} has failed too often"),
+    }
+}
+
+fn matcher_text(matcher: &Matcher) -> String {
+    match matcher {
+        Matcher::Exact(text) => format!("`{text}`"),
+        Matcher::Prefix(text) => format!("`{text}…`"),
+        Matcher::Suffix(text) => format!("`…{text}`"),
     }
 }
 

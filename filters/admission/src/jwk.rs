@@ -2,8 +2,8 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
 
+use crate::json::Json;
 use crate::signature::{Algorithm, Curve, KeyMaterial, PublicKey, Secret};
 
 /// A key of an issuer's set that signatures can be checked with.
@@ -19,8 +19,8 @@ pub(crate) struct Key {
 impl Key {
     /// Reads a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2) as far as it matters for checking
     /// signatures.
-    pub(crate) fn from_jwk(jwk: &Value) -> Result<Self, RefusedKey> {
-        if !jwk.is_object() {
+    pub(crate) fn from_jwk(jwk: &Json) -> Result<Self, RefusedKey> {
+        if !matches!(jwk, Json::Object(_)) {
             return refuse_whole(KeyProblem::NotAnObject);
         }
         let (fitting, material) = match required(jwk, "kty")? {
@@ -59,9 +59,10 @@ impl Key {
 }
 
 /// Whether whoever reads this JWK could sign with it, so that only the control plane may have it.
-pub fn is_secret(jwk: &Value) -> bool {
+pub fn is_secret(jwk: &Json) -> bool {
     // What calls itself otherwise and has a `k` is not used, and not to be passed on either.
-    jwk.get("kty").and_then(Value::as_str) == Some("oct") || jwk.get("k").is_some()
+    jwk.get("kty").and_then(Json::as_text) == Some("oct")
+        || ["k", "d"].iter().any(|member| jwk.get(member).is_some())
 }
 
 /// Why a key is not used.
@@ -84,9 +85,6 @@ pub enum KeyProblem {
     /// The curve is none of the key type's that are checked here.
     #[error("must be {0}")]
     Curve(&'static str),
-    /// The key has no DER form; none of a size that is let through lacks one.
-    #[error("cannot be written as a SubjectPublicKeyInfo")]
-    Encoding,
     /// The RSA exponent is one no RSA key has.
     #[error("must be odd, at least 3 and below 2^32")]
     Exponent,
@@ -131,7 +129,7 @@ pub enum KeyProblem {
     Use,
 }
 
-fn rsa(jwk: &Value) -> Result<PublicKey, RefusedKey> {
+fn rsa(jwk: &Json) -> Result<PublicKey, RefusedKey> {
     let modulus = unsigned(jwk, "n")?;
     let bits = bit_length(&modulus);
     if !(2048..=MAX_MODULUS_BITS).contains(&bits) || !is_odd(&modulus) {
@@ -141,10 +139,10 @@ fn rsa(jwk: &Value) -> Result<PublicKey, RefusedKey> {
     if !(2..=32).contains(&bit_length(&exponent)) || !is_odd(&exponent) {
         return refuse("e", KeyProblem::Exponent);
     }
-    encoded(PublicKey::rsa(&modulus, &exponent))
+    Ok(PublicKey::rsa(&modulus, &exponent))
 }
 
-fn ec(jwk: &Value) -> Result<(&'static [Algorithm], PublicKey), RefusedKey> {
+fn ec(jwk: &Json) -> Result<(&'static [Algorithm], PublicKey), RefusedKey> {
     let Some(curve) = Curve::from_name(required(jwk, "crv")?) else {
         return refuse("crv", KeyProblem::Curve("P-256, P-384 or P-521"));
     };
@@ -155,27 +153,23 @@ fn ec(jwk: &Value) -> Result<(&'static [Algorithm], PublicKey), RefusedKey> {
     };
     let bytes = curve.coordinate_bytes();
     let (x, y) = (coordinate(jwk, "x", bytes)?, coordinate(jwk, "y", bytes)?);
-    Ok((fitting, encoded(PublicKey::ec(curve, &x, &y))?))
+    Ok((fitting, PublicKey::ec(curve, &x, &y)))
 }
 
-fn ed25519(jwk: &Value) -> Result<PublicKey, RefusedKey> {
+fn ed25519(jwk: &Json) -> Result<PublicKey, RefusedKey> {
     if required(jwk, "crv")? != "Ed25519" {
         return refuse("crv", KeyProblem::Curve("Ed25519"));
     }
-    encoded(PublicKey::ed25519(&coordinate(jwk, "x", ED25519_BYTES)?))
+    Ok(PublicKey::ed25519(&coordinate(jwk, "x", ED25519_BYTES)?))
 }
 
-fn secret(jwk: &Value) -> Result<KeyMaterial, RefusedKey> {
+fn secret(jwk: &Json) -> Result<KeyMaterial, RefusedKey> {
     Ok(KeyMaterial::Secret(Secret::new(bytes(jwk, "k")?)))
-}
-
-fn encoded(key: Option<PublicKey>) -> Result<PublicKey, RefusedKey> {
-    key.map_or_else(|| refuse_whole(KeyProblem::Encoding), Ok)
 }
 
 /// RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2; `priv` is that of key types to come. Two factors of a
 /// modulus are as good as `d`.
-fn refuse_private(jwk: &Value) -> Result<(), RefusedKey> {
+fn refuse_private(jwk: &Json) -> Result<(), RefusedKey> {
     let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
     match private.into_iter().find(|member| jwk.get(member).is_some()) {
         Some(member) => refuse(member, KeyProblem::Private),
@@ -184,12 +178,12 @@ fn refuse_private(jwk: &Value) -> Result<(), RefusedKey> {
 }
 
 /// `use` and `key_ops` (RFC 7517 §4.2, §4.3): each may be absent, none may exclude us.
-fn check_purpose(jwk: &Value) -> Result<(), RefusedKey> {
+fn check_purpose(jwk: &Json) -> Result<(), RefusedKey> {
     if optional(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
         return refuse("use", KeyProblem::Use);
     }
     if let Some(operations) = jwk.get("key_ops") {
-        let verify = |operation: &Value| operation.as_str() == Some("verify");
+        let verify = |operation: &Json| operation.as_text() == Some("verify");
         if !operations
             .as_array()
             .is_some_and(|operations| operations.iter().any(verify))
@@ -201,7 +195,7 @@ fn check_purpose(jwk: &Value) -> Result<(), RefusedKey> {
 }
 
 /// What is left of `fitting` by `alg` (RFC 7517 §4.4), which may be absent: the one it names.
-fn pinned(jwk: &Value, fitting: &'static [Algorithm]) -> Result<&'static [Algorithm], RefusedKey> {
+fn pinned(jwk: &Json, fitting: &'static [Algorithm]) -> Result<&'static [Algorithm], RefusedKey> {
     let Some(name) = optional(jwk, "alg")? else {
         return Ok(fitting);
     };
@@ -243,7 +237,7 @@ const fn hmac_bytes(algorithm: Algorithm) -> usize {
 }
 
 /// Always of full length (RFC 7518 §6.2.1.2): a shorter one is damaged, not a small number.
-fn coordinate(jwk: &Value, member: &'static str, length: usize) -> Result<Vec<u8>, RefusedKey> {
+fn coordinate(jwk: &Json, member: &'static str, length: usize) -> Result<Vec<u8>, RefusedKey> {
     let bytes = bytes(jwk, member)?;
     if bytes.len() == length {
         Ok(bytes)
@@ -253,14 +247,14 @@ fn coordinate(jwk: &Value, member: &'static str, length: usize) -> Result<Vec<u8
 }
 
 /// A Base64urlUInt (RFC 7518 §2), without the leading zero bytes that some issuers put there.
-fn unsigned(jwk: &Value, member: &'static str) -> Result<Vec<u8>, RefusedKey> {
+fn unsigned(jwk: &Json, member: &'static str) -> Result<Vec<u8>, RefusedKey> {
     Ok(bytes(jwk, member)?
         .into_iter()
         .skip_while(|byte| *byte == 0)
         .collect())
 }
 
-fn bytes(jwk: &Value, member: &'static str) -> Result<Vec<u8>, RefusedKey> {
+fn bytes(jwk: &Json, member: &'static str) -> Result<Vec<u8>, RefusedKey> {
     let text = required(jwk, member)?;
     URL_SAFE_NO_PAD.decode(text).map_err(|_| RefusedKey {
         member: Some(member),
@@ -268,17 +262,17 @@ fn bytes(jwk: &Value, member: &'static str) -> Result<Vec<u8>, RefusedKey> {
     })
 }
 
-fn required<'a>(jwk: &'a Value, member: &'static str) -> Result<&'a str, RefusedKey> {
+fn required<'a>(jwk: &'a Json, member: &'static str) -> Result<&'a str, RefusedKey> {
     optional(jwk, member)?.ok_or(RefusedKey {
         member: Some(member),
         problem: KeyProblem::Missing,
     })
 }
 
-fn optional<'a>(jwk: &'a Value, member: &'static str) -> Result<Option<&'a str>, RefusedKey> {
+fn optional<'a>(jwk: &'a Json, member: &'static str) -> Result<Option<&'a str>, RefusedKey> {
     match jwk.get(member) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Json::Text(text)) => Ok(Some(text)),
         Some(_) => refuse(member, KeyProblem::NotAString),
     }
 }

@@ -133,7 +133,7 @@ impl Header {
     fn read(header: &Object) -> Result<Self, Reason> {
         let name = header.text("alg")?.ok_or(Reason::MalformedToken)?;
         let algorithm = Algorithm::from_name(name).ok_or(Reason::UnsupportedAlgorithm)?;
-        if header.contains("crit") {
+        if header.get("crit").is_some() {
             // It lists extensions that have to be understood (RFC 7515 §4.1.11), and none is.
             return Err(Reason::UnsupportedAlgorithm);
         }

@@ -38,32 +38,19 @@ impl<'p, 'a> Asked<'p, 'a> {
         }
     }
 
-    #[expect(
-        clippy::ptr_arg,
-        reason = "what is borrowed in it lives longer than it does"
-    )]
-    pub(crate) fn header(&mut self, name: &str, value: &Cow<'a, [u8]>) {
-        for (label, said) in &mut self.0 {
-            if label.header() == Some(name) {
-                said.add(match value {
-                    Cow::Borrowed(value) => value.trim_ascii().into(),
-                    Cow::Owned(value) => value.trim_ascii().to_vec().into(),
-                });
-            }
+    /// Takes the header of a label: no two have the same.
+    pub(crate) fn header(&mut self, name: &str, value: Cow<'a, [u8]>) {
+        let mut all = self.0.iter_mut();
+        if let Some((_, said)) = all.find(|(label, _)| label.header() == Some(name)) {
+            said.add(value);
         }
     }
 
-    /// What each label is asked to be, in words.
-    pub(crate) fn facts(&self) -> String {
-        let facts = self.0.iter().map(|(label, said)| {
-            let name = &label.0.label;
-            match said {
-                Agreed::Nothing => format!("{name} any"),
-                Agreed::One(value) => format!("{name} `{}`", value.escape_ascii()),
-                Agreed::Disagreed => format!("{name} two that differ"),
-            }
-        });
-        facts.collect::<Vec<_>>().join(", ")
+    /// Each label, and what is said of it.
+    pub(crate) fn said(&self) -> impl Iterator<Item = (&str, &Agreed<'a>)> {
+        self.0
+            .iter()
+            .map(|(label, said)| (label.0.label.as_str(), said))
     }
 
     /// What is asked for: names and values, in the policy's order.

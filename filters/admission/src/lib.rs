@@ -12,8 +12,9 @@ mod claims;
 mod config;
 mod cors;
 mod credential;
+mod der;
 mod explain;
-mod json;
+pub mod json;
 mod jwk;
 mod jwt;
 mod label;
@@ -41,6 +42,7 @@ pub use config::{
     PolicyConfig, PoolConfig, PoolSource, Tag, TagHeaderConfig, TagsConfig, TokenCacheConfig,
     UnknownFamily,
 };
+pub use json::Json;
 pub use jwk::{KeyProblem, is_secret};
 pub use matcher::Matcher;
 pub use memory::Memory;

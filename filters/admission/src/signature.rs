@@ -1,8 +1,6 @@
 use std::fmt;
 
-use der::Encode;
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
-use spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+use crate::der::{self, AlgorithmIdentifier};
 
 /// Checks signatures, since this crate has no arithmetic of its own: the Envoy host's
 /// `verify_signature` in the filter, a native library elsewhere.
@@ -142,39 +140,24 @@ impl PublicKey {
         &self.spki_der
     }
 
-    /// RFC 8017 §A.1.1; both numbers big-endian. `None` if they are too long for DER.
-    pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
-        // RSAPublicKey is a SEQUENCE of two INTEGERs.
-        let key = integers(modulus, exponent).ok()?;
-        Self::from_parts(RSA_ENCRYPTION, Some(AnyRef::NULL), &key)
+    /// Both numbers are big-endian.
+    pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
+        Self::new(der::RSA_ENCRYPTION, &der::two_integers(modulus, exponent))
     }
 
     /// RFC 5480 §2, the point uncompressed. Both coordinates have the length of the curve's field.
-    pub(crate) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Option<Self> {
-        let point = [&[UNCOMPRESSED], x, y].concat();
-        let curve = curve.oid();
-        Self::from_parts(EC_PUBLIC_KEY, Some((&curve).into()), &point)
+    pub(crate) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Self {
+        Self::new(curve.algorithm(), &[&[UNCOMPRESSED], x, y].concat())
     }
 
     /// RFC 8410 §4.
-    pub(crate) fn ed25519(x: &[u8]) -> Option<Self> {
-        Self::from_parts(ED25519, None, x)
+    pub(crate) fn ed25519(x: &[u8]) -> Self {
+        Self::new(der::ED25519, x)
     }
 
-    fn from_parts(
-        oid: ObjectIdentifier,
-        parameters: Option<AnyRef<'_>>,
-        key: &[u8],
-    ) -> Option<Self> {
-        let algorithm = AlgorithmIdentifier { oid, parameters };
-        let subject_public_key = BitStringRef::from_bytes(key).ok()?;
-        let spki_der = SubjectPublicKeyInfo {
-            algorithm,
-            subject_public_key,
-        }
-        .to_der()
-        .ok()?;
-        Some(Self { spki_der })
+    fn new(algorithm: &AlgorithmIdentifier, key: &[u8]) -> Self {
+        let spki_der = der::subject_public_key_info(algorithm, key);
+        Self { spki_der }
     }
 }
 
@@ -205,11 +188,11 @@ impl Curve {
         }
     }
 
-    const fn oid(self) -> ObjectIdentifier {
+    const fn algorithm(self) -> &'static AlgorithmIdentifier {
         match self {
-            Self::P256 => PRIME256V1,
-            Self::P384 => SECP384R1,
-            Self::P521 => SECP521R1,
+            Self::P256 => der::EC_P256,
+            Self::P384 => der::EC_P384,
+            Self::P521 => der::EC_P521,
         }
     }
 }
@@ -259,22 +242,10 @@ pub fn ecdsa_signature_to_der(algorithm: Algorithm, raw: &[u8]) -> Option<Vec<u8
         return None;
     }
     let (r, s) = raw.split_at_checked(bytes / 2)?;
-    integers(r, s).ok()
-}
-
-/// A DER SEQUENCE of two non-negative INTEGERs, given big-endian.
-fn integers(first: &[u8], second: &[u8]) -> der::Result<Vec<u8>> {
-    [UintRef::new(first)?, UintRef::new(second)?].to_der()
+    Some(der::two_integers(r, s))
 }
 
 /// RFC 9864's name for what else is called `EdDSA`.
 const FULLY_SPECIFIED_EDDSA: &str = "Ed25519";
-
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// SEC 1 §2.3.3: both coordinates follow.
 const UNCOMPRESSED: u8 = 4;

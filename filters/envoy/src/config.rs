@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use berth_admission::{Memory, Policy, PolicyConfig, PolicyError, UnixSeconds};
-use serde::Deserialize;
+use berth_admission::json::{Members, Mismatch, number};
+use berth_admission::{Json, Memory, Policy, PolicyConfig, PolicyError, UnixSeconds};
 
 use crate::session::{FailedAttempt, WhenAway};
 use crate::vm::Cadence;
@@ -41,9 +41,12 @@ pub(crate) struct ControlPlane {
 /// Why a configuration is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// It is not the JSON that is expected; says where and which field.
+    /// It is not JSON; says where.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// A field is missing, unknown or of the wrong type; says which.
+    #[error("{0}")]
+    Field(#[from] Mismatch),
     /// The policy makes no sense.
     #[error("admission.{0}")]
     Admission(#[from] PolicyError),
@@ -69,7 +72,7 @@ impl Plugin {
     /// # Errors
     /// When a field is missing, unknown, of the wrong type or out of bounds.
     pub(crate) fn parse(json: &[u8], seed: u64) -> Result<Rc<Self>, ConfigError> {
-        let config: Config = serde_json::from_slice(json)?;
+        let config = Config::read(&Json::parse(json)?)?;
         let control_plane = config.control_plane.check()?;
         let policy = Policy::compile(config.admission)?;
         let memory = Remembered {
@@ -105,30 +108,56 @@ impl Plugin {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Config {
     admission: PolicyConfig,
     control_plane: ControlPlaneConfig,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+impl Config {
+    fn read(json: &Json) -> Result<Self, Mismatch> {
+        let mut members = Members::of(json);
+        let admission = members.needed("admission", PolicyConfig::read);
+        let control_plane = members.needed("control_plane", ControlPlaneConfig::read);
+        match members.end((admission, control_plane))? {
+            (Some(admission), Some(control_plane)) => Ok(Self {
+                admission,
+                control_plane,
+            }),
+            // Neither can be without a mismatch.
+            _ => Err(Mismatch::new("must be an object")),
+        }
+    }
+}
+
 struct ControlPlaneConfig {
     cluster: String,
-    when_away: WhenAwayConfig,
+    when_away: WhenAway,
     hold_ms: u64,
     tick_ms: u64,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WhenAwayConfig {
-    Wait,
-    Refuse,
+fn when_away(json: &Json) -> Result<WhenAway, Mismatch> {
+    match json.as_text() {
+        Some("wait") => Ok(WhenAway::Wait),
+        Some("refuse") => Ok(WhenAway::Refuse),
+        _ => Err(Mismatch::new("must be wait or refuse")),
+    }
 }
 
 impl ControlPlaneConfig {
+    fn read(json: &Json) -> Result<Self, Mismatch> {
+        let mut members = Members::of(json);
+        let config = Self {
+            cluster: members.text("cluster"),
+            when_away: members
+                .needed("when_away", when_away)
+                .unwrap_or(WhenAway::Refuse),
+            hold_ms: members.needed("hold_ms", number).unwrap_or_default(),
+            tick_ms: members.needed("tick_ms", number).unwrap_or_default(),
+        };
+        members.end(config)
+    }
+
     fn check(self) -> Result<ControlPlane, ConfigError> {
         if self.cluster.is_empty() || self.cluster.len() > CLUSTER_MAX {
             return Err(ConfigError::Length {
@@ -139,10 +168,7 @@ impl ControlPlaneConfig {
         }
         Ok(ControlPlane {
             cluster: self.cluster,
-            when_away: match self.when_away {
-                WhenAwayConfig::Wait => WhenAway::Wait,
-                WhenAwayConfig::Refuse => WhenAway::Refuse,
-            },
+            when_away: self.when_away,
             hold: milliseconds("control_plane.hold_ms", self.hold_ms, 0, 60_000)?,
             cadence: Cadence::new(milliseconds(
                 "control_plane.tick_ms",

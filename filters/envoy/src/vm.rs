@@ -6,9 +6,9 @@
 
 mod cadence;
 mod ended;
+mod sorted;
 mod stream;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::session::{
     Refusal, Session, SessionId, Token, Uptime, WhenAway,
 };
 use ended::EndedLog;
+use sorted::Sorted;
 use stream::{Over, Phase, Stream};
 
 /// Who speaks: one incarnation of one VM of one proxy.
@@ -108,10 +109,10 @@ pub(crate) struct Vm {
     identity: Identity,
     /// The number of the last message, of whatever kind.
     sequence: u64,
-    streams: BTreeMap<ContextId, Stream>,
+    streams: Sorted<ContextId, Box<Stream>>,
     /// The streams that are sessions (and not only checks), by their ids.
-    contexts: BTreeMap<SessionId, ContextId>,
-    calls: BTreeMap<Token, Call>,
+    contexts: Sorted<SessionId, ContextId>,
+    calls: Sorted<Token, Call>,
     ended: EndedLog,
     last_sync: Option<LastSync>,
     /// The last full Sync that was answered listed a session.
@@ -149,7 +150,7 @@ impl Vm {
             let session = stream.opening.session.id.clone();
             self.contexts.insert(session, context);
         }
-        self.streams.insert(context, stream);
+        self.streams.insert(context, Box::new(stream));
     }
 
     /// The stream's Acquire, if it is to be sent; it is under a new number each time.
@@ -305,7 +306,7 @@ impl Vm {
 
     /// Whether the stream asks for a session or is one.
     pub(crate) fn knows(&self, context: ContextId) -> bool {
-        self.streams.contains_key(&context)
+        self.streams.get(&context).is_some()
     }
 
     /// The stream is over. Whoever ended it is `cause`, for a session that was live and was not ended by us.
@@ -349,7 +350,7 @@ impl Vm {
     pub(crate) fn tick(&mut self, now: Now, cadence: Cadence) -> Due {
         let mut over = Vec::new();
         let mut acquires = Vec::new();
-        for (context, stream) in &self.streams {
+        for (context, stream) in self.streams.iter() {
             if let Some(why) = stream.over(now) {
                 over.push((*context, why));
             } else if stream.is_waiting() && now.uptime >= stream.asked_at + cadence.until_acquire()
@@ -404,9 +405,9 @@ impl Vm {
 
     fn standing(&self) -> Vec<Standing<'_>> {
         self.streams
-            .values()
-            .filter(|stream| !stream.is_check())
-            .map(|stream| Standing {
+            .iter()
+            .filter(|(_, stream)| !stream.is_check())
+            .map(|(_, stream)| Standing {
                 session: &stream.opening.session,
                 lease: stream.phase.lease(),
                 established: stream.phase.established(),

@@ -33,6 +33,9 @@ pub(crate) enum ModuleError {
     /// Without this callback it would load and not do its work: requests would pass unadmitted.
     #[error("does not export {0}")]
     MissingExport(&'static str),
+    /// With this callback an Envoy would enter it for nothing.
+    #[error("exports {0}, which the filter does not use")]
+    UnusedCallback(String),
 }
 
 /// Takes the callbacks that the filter does not use out of `module`'s exports, so that Envoy does not call them: the body
@@ -44,21 +47,33 @@ pub(crate) enum ModuleError {
 pub(crate) fn package(module: &[u8]) -> Result<Packaged, ModuleError> {
     wasmparser::validate(module)?;
     let bytes = rewrite::rewrite(module, stays)?;
-    wasmparser::validate(&bytes)?;
-
-    for import in imports(&bytes)? {
-        check(import)?;
-    }
+    check(&bytes)?;
     let exported = exports(&bytes)?;
     let dropped = exports(module)?
         .into_iter()
         .filter(|name| !exported.contains(name))
         .map(str::to_owned)
         .collect();
+    Ok(Packaged { bytes, dropped })
+}
+
+/// Whether a module is one to ship.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn check(module: &[u8]) -> Result<(), ModuleError> {
+    wasmparser::validate(module)?;
+    for import in imports(module)? {
+        check_import(import)?;
+    }
+    let exported = exports(module)?;
     let mut needed = NEEDED.into_iter().chain(CALLBACKS);
-    match needed.find(|name| !exported.contains(name)) {
-        Some(missing) => Err(ModuleError::MissingExport(missing)),
-        None => Ok(Packaged { bytes, dropped }),
+    if let Some(missing) = needed.find(|name| !exported.contains(name)) {
+        return Err(ModuleError::MissingExport(missing));
+    }
+    match exported.into_iter().find(|name| !stays(name)) {
+        Some(unused) => Err(ModuleError::UnusedCallback(unused.to_owned())),
+        None => Ok(()),
     }
 }
 
@@ -92,7 +107,7 @@ fn exports(module: &[u8]) -> Result<Vec<&str>, wasmparser::Error> {
 }
 
 /// Whether Envoy gives what is imported.
-fn check(import: Import<'_>) -> Result<(), ModuleError> {
+fn check_import(import: Import<'_>) -> Result<(), ModuleError> {
     let given = match import.module {
         "env" => import.name.starts_with("proxy_"),
         "wasi_snapshot_preview1" => WASI.contains(&import.name),

@@ -259,16 +259,16 @@ mod tests {
             "takes other sessions of the same user or tenant",
         ),
         ("queue_full", "takes others who wait"),
-        ("too_many_attempts", "takes others from the same address"),
-        ("lifetime_too_long", OF_THE_CORE),
-        ("origin_forbidden", OF_THE_CORE),
-        ("unknown_api_key", OF_THE_CORE),
-        ("user_forbidden", OF_THE_CORE),
-        ("wrong_type", OF_THE_CORE),
+        ("too_many_attempts", "takes others that were refused"),
+        ("unknown_api_key", "takes a policy that has API keys"),
+        ("wrong_type", "takes an issuer that names types"),
+        ("lifetime_too_long", "takes an issuer that bounds it"),
+        (
+            "user_forbidden",
+            "takes an issuer that bounds whom it speaks for",
+        ),
+        ("origin_forbidden", "takes a list of web pages that may ask"),
     ];
-
-    const OF_THE_CORE: &str =
-        "takes a policy of its own, and is answered like any other of its status";
 
     #[test]
     fn every_reason_has_a_case_with_its_status() {

@@ -8,6 +8,7 @@ mod carriers;
 mod ends;
 mod identities;
 mod pages;
+mod policy;
 mod table;
 mod tags;
 mod undecided;

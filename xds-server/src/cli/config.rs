@@ -40,7 +40,7 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads it, and warns of keys that have no effect.
+    /// Reads it, and warns of what has no effect.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let config = Config::load(&self.config)?;
         for key in config.ignored_keys() {
@@ -48,6 +48,13 @@ impl ConfigFile {
             let _ = writeln!(
                 io::stderr(),
                 "{}: warning: admission.{key}; this key is not used",
+                self.config.display()
+            );
+        }
+        if config.asks_for_no_certificate() {
+            let _ = writeln!(
+                io::stderr(),
+                "{}: warning: admission.client_certificates: the listeners ask no client for a certificate; name who signs them as `tls.client_ca`",
                 self.config.display()
             );
         }

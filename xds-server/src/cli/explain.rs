@@ -113,7 +113,9 @@ impl ExplainCommand {
     pub(super) async fn execute(self) -> Result<(String, bool), ExplainError> {
         let config = self.file.load()?;
         let clock = Clock::start();
-        let now = self.at.unwrap_or(UnixSeconds(clock.now().0.as_secs()));
+        let now = self
+            .at
+            .unwrap_or_else(|| UnixSeconds(clock.now().0.as_secs()));
         let as_json = self.json;
         let asked = self.asked(&config)?;
         let keys = keys(&config, clock)?;

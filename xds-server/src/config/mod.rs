@@ -220,6 +220,12 @@ impl Config {
             .unwrap_or_default()
     }
 
+    /// Whether client certificates stand for users, and only an Envoy with listeners of its own could ask for them: worth
+    /// a warning.
+    pub fn asks_for_no_certificate(&self) -> bool {
+        !self.admission.client_certificates.is_empty() && self.tls.client_ca_pem.is_none()
+    }
+
     /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.
     pub fn admission_policy(&self) -> PolicyConfig {
         self.admission.clone()

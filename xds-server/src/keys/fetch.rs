@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use berth_admission::Json;
 use reqwest::{Certificate, Client, StatusCode, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
@@ -212,8 +213,8 @@ struct ProviderConfiguration {
 }
 
 fn key_set(place: String, body: &[u8], audience: Audience) -> Result<Reading, FetchError> {
-    let jwks: Value = match serde_json::from_slice(body) {
-        Ok(jwks) => jwks,
+    let jwks: Value = match Json::parse(body) {
+        Ok(jwks) => jwks.into(),
         Err(error) => return Err(FetchError::NotJson { place, error }),
     };
     KeySet::read(&jwks, audience).map_err(|error| FetchError::Set { place, error })

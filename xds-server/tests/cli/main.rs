@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod admin;
+mod api_key;
+mod explain;
 mod token;
 
 /// What a run of `berth` left behind.
@@ -64,6 +66,8 @@ fn help_teaches_and_mistakes_are_64() {
         (&["check", "--help"], 0, "FILE:LINE:COLUMN: FIELD", ""),
         (&["bootstrap", "--help"], 0, "envoy -c envoy.yaml", ""),
         (&["token", "--help"], 0, "--new-key ES256 --key-out", ""),
+        (&["explain", "--help"], 0, "--token-file token.txt", ""),
+        (&["api-key", "--help"], 0, "api-key --subject kiosk-7", ""),
         (&["instances", "--help"], 0, "drain gpu-1", ""),
         (&["sessions", "--help"], 0, "terminate ID", ""),
         (&["keys", "--help"], 0, "berth keys --json", ""),
@@ -188,6 +192,19 @@ fn a_key_without_effect_is_warned_of() {
     assert_eq!(
         run.stderr,
         "berth.yaml: warning: admission.issuers[0].jwks.keys[1].crv: must be Ed25519; this key is not used\n"
+    );
+}
+
+#[test]
+fn certificates_that_nobody_asks_for_are_warned_of() {
+    let folder = configured();
+    let without = EXAMPLE.replace("  client_ca: ca.pem\n", "");
+    fs::write(folder.path().join("berth.yaml"), without).unwrap();
+    let run = berth(folder.path(), &["check"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(
+        run.stderr,
+        "berth.yaml: warning: admission.client_certificates: the listeners ask no client for a certificate; name who signs them as `tls.client_ca`\n"
     );
 }
 

@@ -102,7 +102,8 @@ impl Scene {
 
     /// What admission goes by.
     fn in_policy(&self) -> Vec<String> {
-        let keys = self.keys.watch().borrow().config.issuers[0].jwks["keys"].clone();
+        let jwks = serde_json::to_value(&self.keys.watch().borrow().config.issuers[0].jwks);
+        let keys = jwks.unwrap()["keys"].clone();
         let keys = keys.as_array().unwrap().iter();
         keys.map(|key| key["kid"].as_str().unwrap().to_owned())
             .collect()

@@ -1,5 +1,7 @@
 //! The cases against admission itself: natively by `cargo test`, in Node by wasm-bindgen-test.
 
+#![cfg(test)]
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

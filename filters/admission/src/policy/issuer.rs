@@ -1,8 +1,7 @@
-use serde_json::Value;
-
 use crate::Reason;
 use crate::claims::Claims;
 use crate::config::{ClaimConfig, IssuerConfig};
+use crate::json::Json;
 use crate::jwk::{Key, KeyProblem};
 use crate::matcher::Matcher;
 use crate::user::{API_KEY, CLIENT_CERTIFICATE};
@@ -27,6 +26,14 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
+    pub(crate) fn subjects(&self) -> &[Matcher] {
+        &self.subjects
+    }
+
+    pub(crate) fn required_claims(&self) -> &[ClaimConfig] {
+        &self.required_claims
+    }
+
     /// Whether a user of this issuer's, with these claims, is let in at all.
     pub(crate) fn lets_in(&self, subject: &str, claims: &Claims) -> Result<(), Reason> {
         let by_name =
@@ -110,10 +117,10 @@ fn compile_issuer(
 
 fn compile_keys(
     field: &str,
-    jwks: &Value,
+    jwks: &Json,
     ignored_keys: &mut Vec<PolicyError>,
 ) -> Result<Vec<Key>, PolicyError> {
-    let Some(jwks) = jwks.get("keys").and_then(Value::as_array) else {
+    let Some(jwks) = jwks.get("keys").and_then(Json::as_array) else {
         return Err(PolicyError::new(field, PolicyProblem::NotAKeySet));
     };
     let mut keys = Vec::new();

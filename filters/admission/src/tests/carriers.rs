@@ -133,11 +133,11 @@ fn the_first_in_the_policys_order_is_the_one_that_counts() {
     let everywhere = (0..names.len()).fold(Sent::to("/sign_in?a=1"), |sent, carrier| {
         carry(sent, carrier, &token())
     });
-    for first in 0..names.len() {
+    for (first, name) in names.into_iter().enumerate() {
         let mut order = carriers();
         order.rotate_left(first);
         let steps = Steps::of(&everywhere, &policy_of(&order), &Always::yes());
-        assert_eq!(steps.facts("credential"), Some(names[first]));
+        assert_eq!(steps.facts("credential"), Some(name));
     }
 }
 

@@ -347,3 +347,39 @@ fn a_key_that_is_no_point_of_its_curve_admits_nobody() {
         .verdict(&policy_with(config), &NativeVerifier);
     assert_eq!(label(&verdict), "bad_signature");
 }
+
+#[test]
+fn a_claim_is_compared_in_its_form_as_text() {
+    for (value, text, expected) in [
+        (json!("a"), "a", "admitted"),
+        (json!(true), "true", "admitted"),
+        (json!(7), "7", "admitted"),
+        (json!(-7), "-7", "admitted"),
+        (json!(u64::MAX), "18446744073709551615", "admitted"),
+        (json!(7.0), "7", "admitted"),
+        (json!(-0.0), "0", "admitted"),
+        (
+            json!(9_007_199_254_740_992.0),
+            "9007199254740992",
+            "admitted",
+        ),
+        // A whole number, but which, no float says.
+        (
+            json!(9_007_199_254_740_994.0),
+            "9007199254740994",
+            "user_forbidden",
+        ),
+        (json!(7.5), "7.5", "user_forbidden"),
+        (json!(7.5), "7", "user_forbidden"),
+        (json!(null), "null", "user_forbidden"),
+        (json!([7.5, 8]), "8", "admitted"),
+        (json!({"a": 1}), "1", "user_forbidden"),
+    ] {
+        let mut config = policy_config();
+        config["issuers"][0]["required_claims"] =
+            json!([{"claim": "level", "matches": {"exact": text}}]);
+        let policy = policy_with(config);
+        let answer = answer(&policy, json!({"level": value.clone()}));
+        assert_eq!(outcome(&answer), expected, "{value} {text}");
+    }
+}

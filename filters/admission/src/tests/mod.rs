@@ -15,7 +15,7 @@ mod properties;
 mod readme;
 mod requests;
 mod rfc7515;
-mod support;
+pub(crate) mod support;
 mod tags;
 mod trace;
 mod users;

@@ -135,7 +135,7 @@ fn a_part_that_makes_no_sense_is_refused_by_its_field() {
         (json!({"carriers": [{"subprotocol_base64url": ""}]}), format!("carriers[0]: {token}")),
         (
             json!({"carriers": ["authorization", "authorization"]}),
-            "carriers[1]: `Authorization` is there already".into(),
+            "carriers[1]: is there already".into(),
         ),
         (
             json!({"client_certificates": [{"name": "subject", "matches": {"exact": "a"}}]}),

@@ -11,6 +11,7 @@ use der::asn1::UintRef;
 use jsonwebtoken::{EncodingKey, crypto};
 use serde_json::{Value, json};
 
+use crate::jwk::{Key, RefusedKey};
 use crate::{
     Admission, Algorithm, Certificate, Decision, KeyMaterial, Memory, NativeVerifier, Policy,
     PolicyConfig, Reason, Request, Trace, UnixSeconds, Verdict, VerifyError, VerifySignature, Wish,
@@ -21,7 +22,7 @@ use crate::{
 pub(super) const NOW: u64 = 1_800_000_000;
 
 /// One issuer with an EC and an RSA key, two web pools and a native one.
-pub(super) fn policy_config() -> Value {
+pub(crate) fn policy_config() -> Value {
     json!({
         "issuers": [{
             "issuer": "https://issuer.example",
@@ -55,7 +56,12 @@ pub(super) fn claims(changes: Value) -> String {
     merge(claims, changes).to_string()
 }
 
-pub(super) fn merge(mut base: Value, changes: Value) -> Value {
+/// What a JWK becomes.
+pub(super) fn from_jwk(jwk: &Value) -> Result<Key, RefusedKey> {
+    Key::from_jwk(&jwk.clone().into())
+}
+
+pub(crate) fn merge(mut base: Value, changes: Value) -> Value {
     let (Value::Object(members), Value::Object(changes)) = (&mut base, changes) else {
         panic!("only objects can be merged");
     };

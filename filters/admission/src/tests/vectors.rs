@@ -8,15 +8,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, crypto};
 use serde_json::{Value, json};
 
-use super::support::{RSA, Sent, encode, from_hex, merge, outcome, policy_config, policy_with};
+use super::support::{
+    RSA, Sent, encode, from_hex, from_jwk, merge, outcome, policy_config, policy_with,
+};
 use crate::json::Object;
-use crate::jwk::Key;
+
 use crate::{Algorithm, NativeVerifier, VerifyError, VerifySignature};
 
 /// Whether a compact JWS is signed with the key, by the rules of a token; but its payload may be
 /// anything.
 fn is_signed(jwk: &Value, jws: &str) -> Result<(), &'static str> {
-    let key = Key::from_jwk(jwk).map_err(|_| "the key is refused")?;
+    let key = from_jwk(jwk).map_err(|_| "the key is refused")?;
     let (message, signature) = jws.rsplit_once('.').ok_or("no signature")?;
     let (header, payload) = message.split_once('.').ok_or("no payload")?;
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "not base64url");
@@ -151,10 +153,10 @@ fn a_signature_is_of_one_algorithm_and_one_key() {
         let signature = crypto::sign(b"message", key, name.parse().unwrap()).unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         for (_, other, _) in table {
-            let material = Key::from_jwk(other).unwrap().material;
+            let material = from_jwk(other).unwrap().material;
             for algorithm in Algorithm::ALL {
                 let answer = NativeVerifier.verify(algorithm, &material, b"message", &signature);
-                let fits = Key::from_jwk(other).unwrap().may_check(algorithm);
+                let fits = from_jwk(other).unwrap().may_check(algorithm);
                 let expected = match fits {
                     true => Ok(other == jwk && algorithm.name() == name),
                     false => Err(VerifyError::KeyRefused),
@@ -172,7 +174,7 @@ fn a_key_with_which_one_signature_fits_many_messages_is_refused() {
     neutral[0] = 1;
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": encode(neutral)});
     let signature = [neutral, [0; 32]].concat();
-    let key = Key::from_jwk(&jwk).unwrap();
+    let key = from_jwk(&jwk).unwrap();
     let answer = NativeVerifier.verify(Algorithm::EdDsa, &key.material, b"message", &signature);
     assert_eq!(answer, Err(VerifyError::KeyRefused));
 }
@@ -182,7 +184,7 @@ fn an_rsa_key_of_the_most_bits_is_one() {
     // No key of that size is worth the minutes it takes to find: this one fits no signature.
     let modulus = vec![0xFF; 1024];
     let jwk = json!({"kty": "RSA", "n": encode(&modulus), "e": "AQAB"});
-    let key = Key::from_jwk(&jwk).unwrap();
+    let key = from_jwk(&jwk).unwrap();
     for algorithm in [Algorithm::Rs256, Algorithm::Ps512] {
         let answer = NativeVerifier.verify(algorithm, &key.material, b"message", &[1; 1024]);
         assert_eq!(answer, Ok(false));

@@ -20,12 +20,48 @@ fn with(pointer: &str, value: Value) -> String {
 #[test]
 fn a_configuration_that_is_refused_says_which_field() {
     for (configuration, field) in [
-        (String::new(), "EOF"),
-        ("{}".to_owned(), "`admission`"),
-        (with("/extra", json!(1)), "`extra`"),
-        (with("/control_plane/extra", json!(1)), "`extra`"),
-        (with("/control_plane/when_away", json!("maybe")), "`maybe`"),
-        (with("/control_plane/hold_ms", json!(-1)), "`-1`"),
+        (
+            String::new(),
+            "EOF while parsing a value at line 1 column 0",
+        ),
+        ("[]".to_owned(), "must be an object"),
+        ("{}".to_owned(), "admission: is missing"),
+        (
+            r#"{"admission": {}, "admission": {}}"#.to_owned(),
+            "a member comes twice at line 1 column ",
+        ),
+        (with("/extra", json!(1)), "extra: is not known"),
+        (
+            with("/control_plane/extra", json!(1)),
+            "control_plane.extra: is not known",
+        ),
+        (
+            with("/control_plane/when_away", json!("maybe")),
+            "control_plane.when_away: must be wait or refuse",
+        ),
+        (
+            with("/control_plane/hold_ms", json!(-1)),
+            "control_plane.hold_ms: must be a whole number, not below 0",
+        ),
+        (
+            with("/admission/issuers/0/audiences", json!("berth")),
+            "admission.issuers[0].audiences: must be an array",
+        ),
+        (
+            with("/admission/issuers/0/clock_skew_seconds", json!(0.5)),
+            "admission.issuers[0].clock_skew_seconds: must be a whole number, not below 0",
+        ),
+        (
+            with(
+                "/admission/carriers",
+                json!(["authorization", {"query": 1}]),
+            ),
+            "admission.carriers[1].query: must be a string",
+        ),
+        (
+            with("/admission/carriers", json!([{"header": {"prefix": ""}}])),
+            "admission.carriers[0].header.name: is missing",
+        ),
         (
             with("/control_plane/hold_ms", json!(60_001)),
             "control_plane.hold_ms: must be between 0 and 60000",

@@ -124,6 +124,35 @@ fn a_callback_that_is_missing_is_named() {
     }
 }
 
+/// Whoever changes a packaged module, it has to remain one.
+#[test]
+fn what_was_changed_since_is_checked_again() {
+    let unused = [&used()[..], &["proxy_on_response_body"]].concat();
+    let missing = used().split_off(1);
+    let foreign = [("env", "__wbindgen_throw", FUNCTION)];
+    for (module, expected) in [
+        (module(&[], &used()), None),
+        (
+            module(&[], &unused),
+            Some("exports proxy_on_response_body, which the filter does not use"),
+        ),
+        (
+            module(&[], &missing),
+            Some("does not export proxy_abi_version_0_2_1"),
+        ),
+        (
+            module(&foreign, &used()),
+            Some("imports env.__wbindgen_throw, which Envoy does not give"),
+        ),
+    ] {
+        let error = check(module.as_slice())
+            .err()
+            .map(|error| error.to_string());
+        assert_eq!(error.as_deref(), expected);
+    }
+    assert!(matches!(check(b"\0asm"), Err(ModuleError::Invalid(_))));
+}
+
 #[test]
 fn what_is_no_module_is_refused() {
     let whole = module(&[], &used()).finish();

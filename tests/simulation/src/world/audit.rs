@@ -20,7 +20,7 @@ pub(crate) struct Audit {
     /// The leases of each instance, in the order in which they were given or learnt.
     pub(crate) leases: BTreeMap<InstanceName, Vec<Lease>>,
     /// What was granted to whom, of what callers have been told.
-    pub(crate) said: BTreeMap<SessionId, Grant>,
+    said: BTreeMap<SessionId, Grant>,
     pub(crate) over: BTreeSet<SessionId>,
     heard: BTreeMap<VmId, Time>,
     /// Which life last heard of the session's grant from its VM.
@@ -215,6 +215,15 @@ impl Audit {
             }
         }
         self.answered_now.clear();
+    }
+
+    /// Its caller is told of a grant; what it was told of before.
+    pub(crate) fn said(&mut self, session: &SessionId, grant: &Grant) -> Option<Grant> {
+        // It may have been given up before the word went out, and be asked for twice.
+        if self.given_up.contains_key(session) {
+            return None;
+        }
+        self.said.insert(session.clone(), grant.clone())
     }
 
     /// The VM of an orphan has been silent for too long; how long.

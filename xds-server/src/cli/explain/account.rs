@@ -152,12 +152,12 @@ fn changed(decided: &Decided) -> Vec<(&str, String)> {
 
 /// The headers that are taken out. A tag of the same name is put there instead.
 fn removed(decided: &Decided) -> Vec<&str> {
-    let added: Vec<&str> = match &decided.outcome {
-        Outcome::Admitted(_, admission) => {
-            pairs(&admission.headers).map(|(name, _)| name).collect()
-        }
-        Outcome::Preflight | Outcome::Refused(_) => Vec::new(),
+    let tags: &[_] = match &decided.outcome {
+        Outcome::Admitted(_, admission) => &admission.headers,
+        Outcome::Preflight | Outcome::Refused(_) => &[],
     };
+    let id = decided.session_headers.iter().map(String::as_str);
+    let added: Vec<&str> = pairs(tags).map(|(name, _)| name).chain(id).collect();
     let gone = decided.edits.iter().filter(|(_, value)| value.is_none());
     gone.map(|(name, _)| name)
         .filter(|name| !added.contains(name))
@@ -167,11 +167,16 @@ fn removed(decided: &Decided) -> Vec<&str> {
 fn session(wish: &Wish, admission: &Admission, now: UnixSeconds) -> Vec<(String, String)> {
     let owner = &admission.owner;
     let labels = pairs(&admission.labels).map(|(name, value)| format!("{name}={value}"));
-    let expiry = match (admission.expires_at, admission.closes_at) {
-        (_, Some(at)) => format!("closed at {}", moment(at, now)),
-        (Some(at), None) => format!("goes on when the token is over, at {}", moment(at, now)),
-        (None, None) => "its credential has no end".to_owned(),
+    let until = |at: UnixSeconds| format!("accepted until {}", moment(at, now));
+    let closed = |at| match admission.closes_at {
+        Some(closes) => format!(
+            "{}; the session is closed at {}",
+            until(at),
+            moment(closes, now)
+        ),
+        None => format!("{}; the session may go on", until(at)),
     };
+    let token = admission.expires_at.map(closed).unwrap_or_default();
     let rows = [
         ("pool", format!("{} ({})", admission.pool, wish.family)),
         ("user", owner.subject.clone()),
@@ -184,7 +189,7 @@ fn session(wish: &Wish, admission: &Admission, now: UnixSeconds) -> Vec<(String,
             "subprotocol",
             wish.answer_subprotocol.clone().unwrap_or_default(),
         ),
-        ("end", expiry),
+        ("token", token),
     ];
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
     rows.map(|(name, value)| (name.to_owned(), value)).collect()

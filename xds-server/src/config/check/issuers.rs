@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use berth_admission::{IssuerConfig, Policy, PolicyConfig, PolicyError};
+use berth_admission::{IssuerConfig, Json, Policy, PolicyConfig, PolicyError};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ impl Check<'_> {
         let issuer = IssuerConfig {
             issuer: raw.issuer,
             audiences: raw.audiences,
-            jwks: json!({"keys": []}),
+            jwks: json!({"keys": []}).into(),
             clock_skew_seconds: skew?,
             types: raw.types,
             subjects: raw.subjects,
@@ -59,6 +59,7 @@ impl Check<'_> {
             issuer: issuer.issuer.clone(),
             place,
         };
+        let jwks = jwks.into();
         Some((IssuerConfig { jwks, ..issuer }, source))
     }
 
@@ -108,8 +109,8 @@ impl Check<'_> {
         let field = field.key("jwks_file");
         let content = self.file(path, &field)?;
         let path = self.absolute(path);
-        let jwks = match serde_json::from_slice(&content) {
-            Ok(jwks) => jwks,
+        let jwks = match Json::parse(&content) {
+            Ok(jwks) => jwks.into(),
             Err(error) => {
                 self.fault(field, Fault::Json { path, error });
                 return None;

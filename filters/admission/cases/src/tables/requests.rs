@@ -148,15 +148,15 @@ fn paths(table: &mut Table) -> Result<(), KeyError> {
     let good = &table.good()?;
     let at = |path: &str| Request::to(path).bearer(good);
     table.class("a path that is nearly one");
-    // What a proxy may make another path of before anybody reads it is of this process only.
+    // What a proxy may make another path of before anybody reads it, or answer by itself, is of this process only.
     for (path, everywhere) in [
-        ("/", true),
+        ("/", false),
         ("/sign_in/", true),
         ("/sign_in;v=1", true),
         ("/web/sign_in;v=1", true),
         ("/web/sign_in/x", true),
         ("/web/SIGN_IN", true),
-        ("/web/sign%5Fin", true),
+        ("/web/sign%5Fin", false),
         ("/web/sign_in%00", true),
         ("/web/10.0.0.5/sign_in", true),
         ("/proxy/10.0.0.5:49100/sign_in", true),
@@ -188,7 +188,7 @@ fn paths(table: &mut Table) -> Result<(), KeyError> {
         ("/localhost/sign_in", true),
         ("/WEB/sign_in", true),
         ("/web%2Fx/sign_in", true),
-        ("/w%65b/sign_in", true),
+        ("/w%65b/sign_in", false),
         ("/web;v=1/sign_in", true),
         ("/web@10.0.0.5/sign_in", true),
         ("/native/sign_in", true),

@@ -1,5 +1,7 @@
 //! Every schedule of what a proxy, its clients and a control plane may do.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -284,8 +286,14 @@ impl World {
             }
             Step::Synced(closes) => self.synced(closes),
         }
-        assert!(self.vm.calls.len() <= self.alive.len() + 1, "calls leak");
-        assert!(self.vm.streams.len() <= self.alive.len(), "streams leak");
+        assert!(
+            self.vm.calls.iter().count() <= self.alive.len() + 1,
+            "calls leak"
+        );
+        assert!(
+            self.vm.streams.iter().count() <= self.alive.len(),
+            "streams leak"
+        );
     }
 
     fn end(&mut self, context: ContextId) {
