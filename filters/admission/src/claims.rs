@@ -104,8 +104,14 @@ impl Claims {
     pub(crate) fn text(&self, claim: &str) -> Option<String> {
         match self.get(claim)? {
             Json::Array(values) => {
-                let texts: Option<Vec<String>> = values.iter().map(plain).collect();
-                texts.map(|texts| texts.join(","))
+                let mut text = String::new();
+                for (index, value) in values.iter().enumerate() {
+                    if index > 0 {
+                        text.push(',');
+                    }
+                    text.push_str(&plain(value)?);
+                }
+                Some(text)
             }
             value => plain(value),
         }

@@ -76,13 +76,25 @@ pub(super) fn carriers(
                 .take(index)
                 .any(|earlier| earlier == carrier) =>
             {
-                PolicyProblem::Duplicate(format!("{carrier:?}"))
+                PolicyProblem::Duplicate(what(carrier).to_owned())
             }
             _ => continue,
         };
         return Err(PolicyError::new(format!("carriers[{index}]"), problem));
     }
     Ok(carriers)
+}
+
+/// What makes a carrier differ from the others of its kind.
+fn what(carrier: &CarrierConfig) -> &str {
+    match carrier {
+        CarrierConfig::Authorization => "authorization",
+        CarrierConfig::Header(header) => &header.name,
+        CarrierConfig::Query(name)
+        | CarrierConfig::Cookie(name)
+        | CarrierConfig::Subprotocol(name)
+        | CarrierConfig::SubprotocolBase64url(name) => name,
+    }
 }
 
 pub(super) fn pools(configs: Vec<PoolConfig>) -> Result<Vec<Pool>, PolicyError> {
