@@ -62,8 +62,15 @@ pub fn start(setup: Setup) -> Result<(Keys, impl Future<Output = ()>), StartErro
     let mut issuers = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
         let mut issuer = Issuer::new(source, now)?;
-        let configured = policy.issuers.get(index).map(|issuer| issuer.jwks.clone().into());
-        issuer.restore(configured.as_ref(), known.as_deref().unwrap_or_default(), now);
+        let configured = policy
+            .issuers
+            .get(index)
+            .map(|issuer| issuer.jwks.clone().into());
+        issuer.restore(
+            configured.as_ref(),
+            known.as_deref().unwrap_or_default(),
+            now,
+        );
         issuers.push(issuer);
     }
     let (wishes, wished) = mpsc::channel(WISHES);
@@ -332,7 +339,9 @@ fn with_keys(policy: &PolicyConfig, issuers: &[Issuer]) -> PolicyConfig {
     let mut policy = policy.clone();
     for (config, issuer) in policy.issuers.iter_mut().zip(issuers) {
         let held = issuer.source.held();
-        config.jwks = held.map_or_else(|| json!({"keys": []}), |held| held.set.to_jwks()).into();
+        config.jwks = held
+            .map_or_else(|| json!({"keys": []}), |held| held.set.to_jwks())
+            .into();
     }
     policy
 }
