@@ -73,7 +73,7 @@ impl Claims {
     fn facts(&self, claim: &str) -> String {
         match self.text(claim) {
             Some(text) => quoted(&text),
-            None => "none, or nothing that can be one".to_owned(),
+            None => "none".to_owned(),
         }
     }
 }
