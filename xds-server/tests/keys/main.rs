@@ -102,17 +102,10 @@ impl Scene {
 
     /// What admission goes by.
     fn in_policy(&self) -> Vec<String> {
-<<<<<<< HEAD
         let jwks = serde_json::to_value(&self.keys.watch().borrow().config.issuers[0].jwks);
         let keys = jwks.unwrap()["keys"].clone();
         let keys = keys.as_array().unwrap().iter();
         keys.map(|key| key["kid"].as_str().unwrap().to_owned())
-=======
-        let current = self.keys.watch();
-        let keys = current.borrow().config.issuers[0].jwks.clone();
-        let keys = keys.get("keys").unwrap().as_array().unwrap().iter();
-        keys.map(|key| key.get("kid").unwrap().as_text().unwrap().to_owned())
->>>>>>> w-slim
             .collect()
     }
 

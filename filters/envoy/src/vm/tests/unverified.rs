@@ -54,7 +54,7 @@ fn a_grant_tells_whose_it_is() {
     assert!(vm.unverified(CONTEXT).is_some());
     let act = vm.answered(CONTEXT, grant_to(found()), START);
     assert_eq!(act, Some(Act::Place(CONTEXT, placement())));
-    assert!(!vm.unverified(CONTEXT).is_some());
+    assert!(vm.unverified(CONTEXT).is_none());
     assert_eq!(
         stated(&mut vm),
         [(found().map(|found| *found), Some(lease(1)))]
