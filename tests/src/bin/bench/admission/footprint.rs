@@ -42,7 +42,7 @@ async fn memory(keys: &SigningKeys) -> Result<Vec<f64>, BenchError> {
         for filters in [vec![site::berth(keys, 100)?], Vec::new()] {
             let mut resident = Vec::new();
             for workers in [1, WORKERS] {
-                let site = Site::start(&[filters.clone()], workers).await?;
+                let site = Site::start(std::slice::from_ref(&filters), workers).await?;
                 // A VM has most of its memory once it was entered.
                 for address in &site.addresses {
                     measure(&site.envoy, *address, &requests, WARM, FORBIDDEN).await?;
