@@ -30,7 +30,13 @@ mod tests {
 
     /// What a verifier that knows the published keys says.
     fn verify(token: &Token) -> Result<Value, jsonwebtoken::errors::ErrorKind> {
-        let jwks: JwkSet = serde_json::from_value(SigningKeys::of_tests().unwrap().jwks()).unwrap();
+        let keys = SigningKeys::of_tests().unwrap();
+        let mut jwks = keys.jwks();
+        for algorithm in Algorithm::UNDECIDED {
+            let key = keys.jwk(algorithm);
+            jwks["keys"].as_array_mut().unwrap().push(key);
+        }
+        let jwks: JwkSet = serde_json::from_value(jwks).unwrap();
         let jwt = token.sign().unwrap();
         let kind = |error: jsonwebtoken::errors::Error| error.into_kind();
         let header = decode_header(&jwt).map_err(kind)?;

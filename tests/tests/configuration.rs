@@ -145,7 +145,7 @@ fn senseless(good: &Value) -> Vec<(&'static str, String, &'static str)> {
         ("a tick of no time", with("/control_plane/tick_ms", json!(0)), "control_plane.tick_ms"),
         ("a negative hold", with("/control_plane/hold_ms", json!(-1)), "-1"),
         ("no cluster", with("/control_plane/cluster", json!("")), "control_plane.cluster"),
-        ("a policy nobody knows", with("/control_plane/when_away", json!("place")), "place"),
+        ("a policy nobody knows", with("/control_plane/when_away", json!("place")), "control_plane.when_away"),
     ]
 }
 

@@ -260,6 +260,7 @@ mod tests {
         ),
         ("queue_full", "takes others who wait"),
         ("too_many_attempts", "takes others that were refused"),
+        ("revoked", "takes an operator who says so"),
         ("unknown_api_key", "takes a policy that has API keys"),
         ("wrong_type", "takes an issuer that names types"),
         ("lifetime_too_long", "takes an issuer that bounds it"),
