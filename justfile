@@ -139,7 +139,7 @@ _binaryen:
     test -x {{ wasm_opt }} && exit
     without() {
         command -v wasm-opt >/dev/null && exit
-        echo "The module will be a seventh larger, and a little slower: $1, and there is no other wasm-opt (binaryen)" >&2
+        echo "The module will be a sixth larger, and a little slower: $1, and there is no other wasm-opt (binaryen)" >&2
         exit
     }
     command -v apt-get >/dev/null && command -v dpkg >/dev/null || without 'there is no apt to fetch wasm-opt with'

@@ -32,10 +32,8 @@ mod tests {
     fn verify(token: &Token) -> Result<Value, jsonwebtoken::errors::ErrorKind> {
         let keys = SigningKeys::of_tests().unwrap();
         let mut jwks = keys.jwks();
-        for algorithm in Algorithm::UNDECIDED {
-            let key = keys.jwk(algorithm);
-            jwks["keys"].as_array_mut().unwrap().push(key);
-        }
+        let undecided = Algorithm::UNDECIDED.map(|algorithm| keys.jwk(algorithm));
+        jwks["keys"].as_array_mut().unwrap().extend(undecided);
         let jwks: JwkSet = serde_json::from_value(jwks).unwrap();
         let jwt = token.sign().unwrap();
         let kind = |error: jsonwebtoken::errors::Error| error.into_kind();

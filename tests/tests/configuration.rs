@@ -143,7 +143,7 @@ fn senseless(good: &Value) -> Vec<(&'static str, String, &'static str)> {
         ("two pools of a name", with("/admission/pools", json!([web_pool(), web_pool()])), "admission.pools"),
         ("an address for a pool's name", with("/admission/pools/0/name", json!("127.0.0.1")), "admission.pools[0].name"),
         ("a tick of no time", with("/control_plane/tick_ms", json!(0)), "control_plane.tick_ms"),
-        ("a negative hold", with("/control_plane/hold_ms", json!(-1)), "-1"),
+        ("a negative hold", with("/control_plane/hold_ms", json!(-1)), "control_plane.hold_ms"),
         ("no cluster", with("/control_plane/cluster", json!("")), "control_plane.cluster"),
         ("a policy nobody knows", with("/control_plane/when_away", json!("place")), "control_plane.when_away"),
     ]

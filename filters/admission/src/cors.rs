@@ -3,8 +3,9 @@
 use crate::{Policy, Reason, Request};
 
 /// The pages that may ask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Origins {
+    #[default]
     Any,
     These(Vec<Origin>),
 }
@@ -21,12 +22,10 @@ impl Origin {
     /// Reads `https://app.example.com:8443` or `https://*.example.com`, as a browser writes an origin: in lower case,
     /// without a path, and without the port that goes with the scheme. `None` if it is not one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://")?;
-        let (default_port, name) = match scheme {
-            "https" => (":443", rest),
-            "http" => (":80", rest),
-            _ => return None,
-        };
+        let (scheme, default_port, name) = SCHEMES.iter().find_map(|(scheme, default_port)| {
+            let name = text.strip_prefix(scheme)?;
+            Some((*scheme, *default_port, name))
+        })?;
         let fits = |byte: u8| {
             byte.is_ascii_lowercase()
                 || byte.is_ascii_digit()
@@ -40,7 +39,7 @@ impl Origin {
             return None;
         }
         Some(if below {
-            Self::Below(format!("{scheme}://"), format!(".{name}"))
+            Self::Below(scheme.to_owned(), format!(".{name}"))
         } else {
             Self::Exact(text.to_owned())
         })
@@ -135,6 +134,9 @@ impl Cors {
         Ok(())
     }
 }
+
+/// What an origin may begin with, and the port that goes without saying then.
+const SCHEMES: [(&str, &str); 2] = [("https://", ":443"), ("http://", ":80")];
 
 pub(crate) const ORIGIN: &str = "origin";
 pub(crate) const REQUEST_METHOD: &str = "access-control-request-method";

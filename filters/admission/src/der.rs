@@ -3,9 +3,10 @@
 /// An AlgorithmIdentifier (RFC 5280 §4.1.1.2): an object identifier, and parameters.
 pub(crate) type AlgorithmIdentifier = [u8];
 
-/// A SubjectPublicKeyInfo (RFC 5280 §4.1).
-pub(crate) fn subject_public_key_info(algorithm: &AlgorithmIdentifier, key: &[u8]) -> Vec<u8> {
-    let bits = element(BIT_STRING, &[&[NO_UNUSED_BITS], key]);
+/// A SubjectPublicKeyInfo (RFC 5280 §4.1), of a key in parts.
+pub(crate) fn subject_public_key_info(algorithm: &AlgorithmIdentifier, key: &[&[u8]]) -> Vec<u8> {
+    let key: Vec<u8> = key.iter().copied().flatten().copied().collect();
+    let bits = element(BIT_STRING, &[&[NO_UNUSED_BITS], &key]);
     element(SEQUENCE, &[algorithm, &bits])
 }
 
@@ -100,7 +101,7 @@ mod tests {
             (EC_P521, "1.2.840.10045.2.1", curve("1.3.132.0.35")),
             (ED25519, "1.3.101.112", None),
         ] {
-            let der = subject_public_key_info(algorithm, &[1, 2, 3]);
+            let der = subject_public_key_info(algorithm, &[&[1, 2], &[3]]);
             let info = SubjectPublicKeyInfoRef::from_der(&der).unwrap();
             assert_eq!(info.algorithm.oid.to_string(), oid);
             assert_eq!(info.subject_public_key.raw_bytes(), [1, 2, 3]);
@@ -122,7 +123,7 @@ mod tests {
             let integers = [UintRef::new(&first).unwrap(), UintRef::new(&second).unwrap()];
             let written = two_integers(&first, &second);
             prop_assert_eq!(&written, &integers.to_der().unwrap());
-            let info = subject_public_key_info(RSA_ENCRYPTION, &written);
+            let info = subject_public_key_info(RSA_ENCRYPTION, &[&written]);
             let read = SubjectPublicKeyInfoRef::from_der(&info).unwrap();
             prop_assert_eq!(read.subject_public_key.raw_bytes(), &written);
             prop_assert_eq!(read.to_der().unwrap(), info);

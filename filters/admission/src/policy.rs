@@ -49,6 +49,24 @@ pub struct Policy {
     ignored_keys: Vec<PolicyError>,
 }
 
+/// The first thing that is wrong. It is kept and not returned at once: to drop, at each place that can return, what there
+/// is by then would be 5 kB of the module.
+#[derive(Default)]
+struct FirstError(Option<PolicyError>);
+
+impl FirstError {
+    /// What was made, or nothing in its place.
+    fn of<T: Default>(&mut self, made: Result<T, PolicyError>) -> T {
+        match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.0.get_or_insert(error);
+                T::default()
+            }
+        }
+    }
+}
+
 impl Policy {
     /// Checks a configuration and makes it ready to decide by.
     ///
@@ -58,33 +76,38 @@ impl Policy {
     /// # Errors
     /// The first field that makes no sense.
     pub fn compile(config: PolicyConfig) -> Result<Self, PolicyError> {
+        let mut first = FirstError::default();
         for (name, claim) in [
             ("pools_claim", &config.pools_claim),
             ("tenant_claim", &config.tenant_claim),
             ("priority_claim", &config.priority_claim),
         ] {
             if let Some(claim) = claim {
-                check_claim(claim, || name.to_owned())?;
+                first.of(check_claim(claim, || name.to_owned()));
             }
         }
         let has_origins = config.origins.is_some();
-        let carriers = parts::carriers(config.carriers, has_origins)?;
-        let pools = parts::pools(config.pools)?;
-        let default_pools = parts::defaults(config.default_pools, &pools)?;
-        let pool_from = parts::pool_from(config.pool_from)?;
-        let labels = compile_labels(config.labels, &carriers)?;
-        let origins = parts::origins(config.origins)?;
+        let carriers = first.of(parts::carriers(config.carriers, has_origins));
+        let pools = first.of(parts::pools(config.pools));
+        let default_pools = first.of(parts::defaults(config.default_pools, &pools));
+        let pool_from = first.of(parts::pool_from(config.pool_from));
+        let labels = first.of(compile_labels(config.labels, &carriers));
+        let origins = first.of(parts::origins(config.origins));
         let tag_headers = config.tags.headers.iter();
         let tag_headers = tag_headers.map(|header| header.name.clone()).collect();
-        let tags = parts::tags(config.tags)?;
-        parts::attempts(config.attempts)?;
-        let api_keys = parts::api_keys(config.api_keys, &pools)?;
+        let tags = first.of(parts::tags(config.tags));
+        first.of(parts::attempts(config.attempts));
+        let api_keys = first.of(parts::api_keys(config.api_keys, &pools));
         let client_certificates =
-            parts::client_certificates(config.client_certificates, &pools, has_origins)?;
+            parts::client_certificates(config.client_certificates, &pools, has_origins);
+        let client_certificates = first.of(client_certificates);
         let mut ignored_keys = Vec::new();
-        let issuers = issuer::compile(config.issuers, &mut ignored_keys)?;
+        let issuers = first.of(issuer::compile(config.issuers, &mut ignored_keys));
         if issuers.is_empty() && api_keys.is_empty() && client_certificates.is_empty() {
-            return Err(PolicyError::new("issuers", PolicyProblem::NobodyCanCome));
+            first.of(Err(PolicyError::new(
+                "issuers",
+                PolicyProblem::NobodyCanCome,
+            )))
         }
         let mut policy = Self {
             issuers,
@@ -107,7 +130,10 @@ impl Policy {
             ignored_keys,
         };
         policy.reads = policy.names_of_headers_read();
-        Ok(policy)
+        match first.0 {
+            None => Ok(policy),
+            Some(error) => Err(error),
+        }
     }
 
     /// The keys of the issuers' sets that are not used, and why: worth a warning to the operator.

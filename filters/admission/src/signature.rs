@@ -142,20 +142,23 @@ impl PublicKey {
 
     /// Both numbers are big-endian.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
-        Self::new(der::RSA_ENCRYPTION, &der::two_integers(modulus, exponent))
+        Self::new(
+            der::RSA_ENCRYPTION,
+            &[&der::two_integers(modulus, exponent)],
+        )
     }
 
     /// RFC 5480 §2, the point uncompressed. Both coordinates have the length of the curve's field.
     pub(crate) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Self {
-        Self::new(curve.algorithm(), &[&[UNCOMPRESSED], x, y].concat())
+        Self::new(curve.algorithm(), &[&[UNCOMPRESSED], x, y])
     }
 
     /// RFC 8410 §4.
     pub(crate) fn ed25519(x: &[u8]) -> Self {
-        Self::new(der::ED25519, x)
+        Self::new(der::ED25519, &[x])
     }
 
-    fn new(algorithm: &AlgorithmIdentifier, key: &[u8]) -> Self {
+    fn new(algorithm: &AlgorithmIdentifier, key: &[&[u8]]) -> Self {
         let spki_der = der::subject_public_key_info(algorithm, key);
         Self { spki_der }
     }

@@ -59,10 +59,15 @@ pub(crate) enum OptimizeError {
     },
 }
 
-/// As small as can be: with this module nothing else is faster. And what Rust's WASI targets use beyond the first
-/// WebAssembly, which wasm-opt has to be allowed.
-const FLAGS: [&str; 7] = [
+/// As small as can be, twice, control flow made anew before and large constants shared after: for this module no other
+/// order of these was smaller or faster. And what Rust's WASI targets use beyond the first WebAssembly, which wasm-opt has
+/// to be allowed.
+const FLAGS: [&str; 11] = [
+    "--flatten",
+    "--rereloop",
     "-Oz",
+    "-Oz",
+    "--const-hoisting",
     "--enable-bulk-memory",
     "--enable-multivalue",
     "--enable-mutable-globals",

@@ -259,6 +259,7 @@ mod tests {
             "takes other sessions of the same user or tenant",
         ),
         ("queue_full", "takes others who wait"),
+        ("revoked", "takes a revocation by the operator"),
         ("too_many_attempts", "takes others that were refused"),
         ("revoked", "takes an operator who says so"),
         ("unknown_api_key", "takes a policy that has API keys"),

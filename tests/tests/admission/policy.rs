@@ -63,6 +63,8 @@ async fn a_pool_is_chosen_by_what_the_policy_says_and_is_for_whom_it_says() {
         .admission(json!({
             "pools_claim": null,
             "pool_from": [{ "header": "x-pool" }, { "claim": "place.pool" }, "path"],
+            // Somebody's, for whom the pool is too.
+            "api_keys": [{ "subject": "kiosk", "sha256": "0".repeat(64) }],
         }))
         .start()
         .await

@@ -6,7 +6,6 @@ use crate::jwk::{Key, KeyProblem};
 use crate::matcher::Matcher;
 use crate::user::{API_KEY, CLIENT_CERTIFICATE};
 
-use super::names::check_claim;
 use super::{PolicyError, PolicyProblem};
 
 /// One party whose tokens are accepted.
@@ -53,57 +52,52 @@ pub(super) fn compile(
 ) -> Result<Vec<Issuer>, PolicyError> {
     let mut issuers: Vec<Issuer> = Vec::new();
     for (index, config) in configs.into_iter().enumerate() {
-        let name = &config.issuer;
-        let problem = if name.is_empty() {
-            Some(PolicyProblem::Empty)
-        } else if [API_KEY, CLIENT_CERTIFICATE].contains(&name.as_str()) {
-            Some(PolicyProblem::ReservedIssuer(name.clone()))
-        } else if issuers.iter().any(|earlier| earlier.name == *name) {
-            Some(PolicyProblem::Duplicate(name.clone()))
-        } else {
-            None
+        let field = format!("issuers[{index}]");
+        let keys = match problem(&config, &issuers) {
+            None => compile_keys(&format!("{field}.jwks"), &config.jwks, ignored_keys)?,
+            Some((member, problem)) => {
+                return Err(PolicyError::new(format!("{field}.{member}"), problem));
+            }
         };
-        if let Some(problem) = problem {
-            return Err(PolicyError::new(
-                format!("issuers[{index}].issuer"),
-                problem,
-            ));
-        }
-        issuers.push(compile_issuer(
-            &format!("issuers[{index}]"),
-            config,
-            ignored_keys,
-        )?);
+        issuers.push(issuer(config, keys));
     }
     Ok(issuers)
 }
 
-fn compile_issuer(
-    field: &str,
-    config: IssuerConfig,
-    ignored_keys: &mut Vec<PolicyError>,
-) -> Result<Issuer, PolicyError> {
+/// What is wrong with an issuer beside those before it, but for its keys, and in which member.
+fn problem(config: &IssuerConfig, earlier: &[Issuer]) -> Option<(String, PolicyProblem)> {
+    let name = &config.issuer;
+    let problem = if name.is_empty() {
+        Some(PolicyProblem::Empty)
+    } else if [API_KEY, CLIENT_CERTIFICATE].contains(&name.as_str()) {
+        Some(PolicyProblem::ReservedIssuer(name.clone()))
+    } else if earlier.iter().any(|earlier| earlier.name == *name) {
+        Some(PolicyProblem::Duplicate(name.clone()))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Some(("issuer".to_owned(), problem));
+    }
     for (member, texts) in [("audiences", &config.audiences), ("types", &config.types)] {
         if let Some(index) = texts.iter().position(String::is_empty) {
-            return Err(PolicyError::new(
-                format!("{field}.{member}[{index}]"),
-                PolicyProblem::Empty,
-            ));
+            return Some((format!("{member}[{index}]"), PolicyProblem::Empty));
         }
     }
     if config.clock_skew_seconds > MAX_CLOCK_SKEW_SECONDS {
-        return Err(PolicyError::new(
-            format!("{field}.clock_skew_seconds"),
-            PolicyProblem::ClockSkew,
-        ));
+        return Some(("clock_skew_seconds".to_owned(), PolicyProblem::ClockSkew));
     }
-    for (index, rule) in config.required_claims.iter().enumerate() {
-        check_claim(&rule.claim, || {
-            format!("{field}.required_claims[{index}].claim")
-        })?;
-    }
-    Ok(Issuer {
-        keys: compile_keys(&format!("{field}.jwks"), &config.jwks, ignored_keys)?,
+    let mut claims = config.required_claims.iter();
+    let index = claims.position(|rule| rule.claim.is_empty())?;
+    Some((
+        format!("required_claims[{index}].claim"),
+        PolicyProblem::Empty,
+    ))
+}
+
+fn issuer(config: IssuerConfig, keys: Vec<Key>) -> Issuer {
+    Issuer {
+        keys,
         name: config.issuer,
         audiences: config.audiences,
         clock_skew_seconds: config.clock_skew_seconds,
@@ -112,7 +106,7 @@ fn compile_issuer(
         close_when_expired: config.close_when_expired,
         subjects: config.subjects,
         required_claims: config.required_claims,
-    })
+    }
 }
 
 fn compile_keys(

@@ -100,8 +100,10 @@ impl Figure {
 
 /// Prints a line for each figure.
 pub(crate) fn print(figures: &[Figure]) {
+    let names = figures.iter().map(|figure| figure.name.chars().count());
+    let width = names.max().unwrap_or_default();
     println!(
-        "{:<46} {:>10} {:>10} {:>10}  target",
+        "{:<width$} {:>11} {:>11} {:>11}  target",
         "", "median", "least", "greatest"
     );
     for figure in figures {
@@ -115,7 +117,7 @@ pub(crate) fn print(figures: &[Figure]) {
         } = figure;
         let shown = |value: &f64| format!("{value:.2}{unit}");
         println!(
-            "{name:<46} {:>10} {:>10} {:>10}  {}",
+            "{name:<width$} {:>11} {:>11} {:>11}  {}",
             shown(median),
             shown(min),
             shown(max),

@@ -5,19 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use berth_client::Family;
-use berth_tests::{Attempt, Scratch, SigningKeys, World, filter_module};
+use berth_tests::{Algorithm, Attempt, Scratch, SigningKeys, World, filter_module};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::load::status;
+use super::load::{measure, status};
 use super::site::{self, Site};
-use super::tokens::{Claims, request, valid};
+use super::tokens::{Claims, request, requests, valid};
 use crate::BenchError;
 use crate::figure::Figure;
 
 pub(super) async fn run() -> Result<Vec<Figure>, BenchError> {
     println!(
-        "admission, footprint: what is resident of Envoys with 1 and {WORKERS} workers, with Berth's filter and without;\n\
+        "admission, footprint: what is resident of Envoys with 1 and {WORKERS} workers, with Berth's filter and without,\n\
+         after {WARM} requests;\n\
          from the start of an Envoy's process to the 101 of the first session, the control plane being there;\n\
          and from a new configuration (by ECDS from a file) to the first answer by it. {ROUNDS} rounds."
     );
@@ -34,6 +35,7 @@ pub(super) async fn run() -> Result<Vec<Figure>, BenchError> {
 
 /// What a worker with the filter has more than one without, beyond what the first one brings along.
 async fn memory(keys: &SigningKeys) -> Result<Vec<f64>, BenchError> {
+    let requests = requests(keys, Algorithm::Rs256, Claims::Few)?;
     let mut values = Vec::new();
     for _ in 0..ROUNDS {
         let mut grown = Vec::new();
@@ -41,6 +43,10 @@ async fn memory(keys: &SigningKeys) -> Result<Vec<f64>, BenchError> {
             let mut resident = Vec::new();
             for workers in [1, WORKERS] {
                 let site = Site::start(&[filters.clone()], workers).await?;
+                // A VM has most of its memory once it was entered.
+                for address in &site.addresses {
+                    measure(&site.envoy, *address, &requests, WARM, FORBIDDEN).await?;
+                }
                 let memory = u32::try_from(site.envoy.memory()?.resident / 1024);
                 resident.push(f64::from(memory.unwrap_or(u32::MAX)) * 1024.0 / 1e6);
             }
@@ -80,6 +86,11 @@ async fn ready() -> Result<Vec<f64>, BenchError> {
                 Ok(Attempt::Admitted(session)) => {
                     values.push(milliseconds(begun));
                     session.close(NORMAL_CLOSURE, "").await?;
+                    // Whoever is killed before the end was told leaves an orphan.
+                    for instance in world.berth().instances().await? {
+                        let free = world.berth().wait_until_free(&instance.name, SOON);
+                        free.await?;
+                    }
                     break;
                 }
                 Ok(Attempt::Refused(_)) | Err(_) if begun.elapsed() < SOON => {
@@ -102,7 +113,7 @@ async fn updated(keys: &SigningKeys) -> Result<Vec<f64>, BenchError> {
     let site = Site::start(&[vec![discovered(scratch.path())]], 1).await?;
     let first = site.addresses.first().copied();
     let address = first.ok_or(BenchError::Configuration("listener"))?;
-    let token = valid(keys, berth_tests::Algorithm::Rs256, Claims::Few, 0);
+    let token = valid(keys, Algorithm::Rs256, Claims::Few, 0);
     let request = request(&token.sign()?);
     let mut values = Vec::new();
     for round in 0..ROUNDS {
@@ -158,7 +169,9 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 const NAME: &str = "berth.admission";
-const WORKERS: u16 = 4;
+/// Many, for what Envoys of the same kind have resident differs by as much as a VM has.
+const WORKERS: u16 = 16;
+const WARM: u32 = 4_000;
 const ROUNDS: usize = 10;
 const SOON: Duration = Duration::from_secs(20);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);

@@ -18,7 +18,8 @@ pub(super) async fn run() -> Result<Vec<Figure>, BenchError> {
          same headers and body: by Berth's filter, and by the route's direct response after jwt_authn.\n\
          {ROUNDS} rounds of {REQUESTS} requests a side, sides in turn; one Envoy with one worker, plain HTTP/1.1 over\n\
          connections that stay, by one thread; tokens of 64 users in turn. Both refuse a token whose signature was altered,\n\
-         before the rounds and after them."
+         before the rounds and after them.\n\
+         CPU: processor time of the worker for a request, which says less of what else the machine does."
     );
     let keys = SigningKeys::of_tests()?;
     let mut all = Vec::new();
@@ -94,10 +95,10 @@ fn figures(what: &str, [berth, native, bare]: &[Vec<Cost>; 3], target: f64) -> V
             .map(|(berth, native)| of(berth) / of(native))
             .collect::<Vec<_>>()
     };
-    let name = |name: &str| format!("{name}, {what}");
+    let name = |name: &str| format!("{what}: {name}");
     let mut figures = vec![
-        Figure::higher(name("requests/s to jwt_authn"), "x", &ratios(per_second)).at_least(target),
-        Figure::lower(name("worker's CPU to jwt_authn"), "x", &ratios(worker)),
+        Figure::higher(name("Berth to jwt_authn"), "x", &ratios(per_second)).at_least(target),
+        Figure::lower(name("the same, CPU"), "x", &ratios(worker)),
     ];
     for (side, costs) in [("Berth", berth), ("jwt_authn", native), ("no filter", bare)] {
         let (rates, times): (Vec<f64>, Vec<f64>) = costs
@@ -105,7 +106,7 @@ fn figures(what: &str, [berth, native, bare]: &[Vec<Cost>; 3], target: f64) -> V
             .map(|cost| (per_second(cost), worker(cost)))
             .unzip();
         figures.push(Figure::higher(name(side), "/s", &rates));
-        figures.push(Figure::lower(name(side), " us", &times));
+        figures.push(Figure::lower(name(&format!("{side}, CPU")), " us", &times));
     }
     figures
 }
