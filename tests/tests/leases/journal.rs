@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use berth_tests::{Family, World};
+use berth_tests::{Family, Seen, World, wait_until};
 use serde_json::Value;
 
-use crate::{client, echo, established, lease_is, live, never_two_at_once, no_instance, visits};
+use crate::{
+    SOON, client, echo, established, lease_is, live, never_two_at_once, no_instance, visits,
+};
 
 const INSTANCES: [&str; 5] = ["web-1", "web-2", "web-3", "web-4", "web-5"];
 
@@ -75,8 +77,16 @@ async fn a_restart_loses_nothing() {
     berth.restart().await.unwrap();
     lease_is(&world, &dave_is.name, None).await;
     drop(dave);
-    let ended = history(&world, &["--session", &daves]).await;
-    assert_eq!(ended[0]["end"], "terminated", "{ended:?}");
+    wait_until("it to be history", SOON, async || {
+        let ended = history(&world, &["--session", &daves]).await;
+        let how = ended.first().map(|ended| &ended["end"]);
+        Ok(Seen::when(
+            how == Some(&"terminated".into()),
+            format!("{ended:?}"),
+        ))
+    })
+    .await
+    .unwrap();
 
     for session in [alice, bob] {
         session.close(1000, "").await.unwrap();
