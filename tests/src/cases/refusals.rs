@@ -261,7 +261,6 @@ mod tests {
         ("queue_full", "takes others who wait"),
         ("revoked", "takes a revocation by the operator"),
         ("too_many_attempts", "takes others that were refused"),
-        ("revoked", "takes an operator who says so"),
         ("unknown_api_key", "takes a policy that has API keys"),
         ("wrong_type", "takes an issuer that names types"),
         ("lifetime_too_long", "takes an issuer that bounds it"),

@@ -55,6 +55,7 @@ async fn a_pool_is_chosen_by_what_the_policy_says_and_is_for_whom_it_says() {
             let rules = json!([
                 { "tenant": { "exact": "acme" }, "claims": [group] },
                 { "issuer": ISSUER, "subject": { "prefix": "client-" } },
+                { "issuer": "api_key" },
             ]);
             pool.audiences(&["lab-only", AUDIENCE]).allow(rules)
         })
