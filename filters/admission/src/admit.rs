@@ -201,8 +201,9 @@ impl<'c, V: VerifySignature, T: Trace> Case<'c, '_, V, T> {
 
     fn by_api_key(&mut self, presented: &[u8]) -> Result<Identity<'c>, Reason> {
         let keys = self.policy.api_keys();
-        self.trace
-            .step("API key", || format!("one of the {} in the policy?", keys.len()));
+        self.trace.step("API key", || {
+            format!("one of the {} in the policy?", keys.len())
+        });
         if keys.is_empty() {
             return Err(Reason::MalformedToken);
         }

@@ -33,11 +33,11 @@ pub(super) struct RevokeCommand {
 #[derive(Debug, Args, Serialize)]
 struct Revoke {
     /// A user, by the token's `sub`
-    #[arg(long, value_name = "SUBJECT")]
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     /// A token, by its `jti`
-    #[arg(long, value_name = "JTI")]
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<String>,
     /// A session, by its id

@@ -90,7 +90,8 @@ pub(super) struct TokenCommand {
     lifetime: Duration,
     /// Which key of the issuer's set verifies it [default: not said, every one is tried]; or the new key's name
     /// [default: its thumbprint]
-    #[arg(long)]
+    // A thumbprint may begin with a dash.
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<String>,
     /// What the token says it is: `at+jwt` for an access token (RFC 9068)
     #[arg(long, default_value = "JWT")]

@@ -124,6 +124,28 @@ fn every_algorithm_has_a_key_and_a_token() {
     }
 }
 
+/// Names of keys and tokens are base64url as often as not.
+#[test]
+fn a_name_may_begin_with_a_dash() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = [
+        "--new-key",
+        "ES256",
+        "--key-out",
+        "dev-key.pem",
+        "--jwks-out",
+        "jwks.json",
+    ];
+    printed(
+        folder.path(),
+        &[&["token", "--kid", "-b"], &key[..]].concat(),
+    );
+    let token = mint(folder.path(), &["--kid", "-b"]);
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap());
+    let header: Value = serde_json::from_slice(&header.unwrap()).unwrap();
+    assert_eq!(header["kid"], "-b");
+}
+
 fn is_signed(algorithm: &str, jwk: &Value, message: &str, signature: &str) -> bool {
     let Ok(known) = algorithm.parse() else {
         // The library knows no ES512.
