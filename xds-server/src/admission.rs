@@ -96,6 +96,11 @@ impl Admitter {
         }
     }
 
+    /// When it is worth asking again after a refusal for this reason, in seconds.
+    pub fn retry_after_seconds(&self, reason: Reason) -> Option<u32> {
+        self.keys.policy().retry_after_seconds(reason)
+    }
+
     async fn decide(&self, request: &Arc<Unverified>) -> Result<Decided, Reason> {
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.at_once).acquire_owned());
         let Ok(Ok(permit)) = permit.await else {

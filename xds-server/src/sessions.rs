@@ -96,7 +96,7 @@ impl Sessions for SessionService {
     ) -> Result<Response<proto::AcquireResponse>, Status> {
         let outcome = match self.admitted(request.into_inner()).await {
             Ok((request, admitted)) => self.place(request, admitted).await?,
-            Err(reason) => refusal(reason, None),
+            Err(reason) => refusal(reason, self.admitter.retry_after_seconds(reason)),
         };
         Ok(Response::new(proto::AcquireResponse {
             outcome: Some(outcome),

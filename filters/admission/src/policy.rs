@@ -5,6 +5,7 @@ mod issuer;
 mod names;
 mod parts;
 
+use crate::Reason;
 use crate::carrier::{AUTHORIZATION, COOKIE, SUBPROTOCOL};
 use crate::config::{
     AttemptsConfig, CarrierConfig, DefaultPools, Family, PolicyConfig, PoolSource, TokenCacheConfig,
@@ -144,6 +145,13 @@ impl Policy {
     /// Whether a header of this name, in lower case, decides anything.
     pub fn reads(&self, name: &str) -> bool {
         self.reads.iter().any(|read| read == name)
+    }
+
+    /// When it is worth asking again after a refusal for this reason, in seconds, as far as the policy says.
+    pub fn retry_after_seconds(&self, reason: Reason) -> Option<u32> {
+        // An attempt returns each time.
+        let returns = || 60_u32.div_ceil(self.attempts.per_minute.max(1));
+        (reason == Reason::TooManyAttempts).then(returns)
     }
 
     /// The headers in which the instance gets the session's id, which whoever mints it sets.

@@ -13,7 +13,9 @@ use proxy_wasm::types::Action;
 use crate::cause::cause;
 use crate::config::Plugin;
 use crate::host::{Headers, Host};
-use crate::session::{ContextId, Opening, Purpose, Session, SessionId, Token, Unverified, Who};
+use crate::session::{
+    ContextId, Opening, Purpose, Refusal, Session, SessionId, Token, Unverified, Who,
+};
 use crate::signature::HostVerifier;
 use crate::stats::Timed;
 use crate::worker::{CLUSTER_HEADER, ENDPOINT_HEADER, Worker};
@@ -60,14 +62,19 @@ impl<H: Host> Http<H> {
             }
             return Action::Continue;
         }
-        let reason = match &self.plugin {
-            Some(plugin) => match self.decide(plugin) {
-                Ok(()) => return Action::Pause,
-                Err(reason) => reason,
-            },
-            None => Reason::Internal,
+        let decided = match &self.plugin {
+            Some(plugin) => self.decide(plugin).map_err(|reason| Refusal {
+                reason,
+                retry_after_seconds: plugin.policy.retry_after_seconds(reason),
+            }),
+            None => Err(Refusal {
+                reason: Reason::Internal,
+                retry_after_seconds: None,
+            }),
         };
-        self.worker.refuse_for(reason);
+        if let Err(refusal) = decided {
+            self.worker.refuse(refusal);
+        }
         Action::Pause
     }
 

@@ -3,7 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
-use berth_admission::{Reason, refusal_body};
+use berth_admission::refusal_body;
 use proxy_wasm::types::LogLevel;
 
 use crate::config::ControlPlane;
@@ -325,14 +325,6 @@ impl<H: Host> Worker<H> {
         let headers: Vec<(&str, &str)> = headers.into_iter().flatten().collect();
         let body = refusal_body(reason, retry_after);
         self.reply(reason.status(), &headers, &body);
-    }
-
-    /// Answers with a refusal that has nothing to say of when to come back.
-    pub(crate) fn refuse_for(&self, reason: Reason) {
-        self.refuse(Refusal {
-            reason,
-            retry_after_seconds: None,
-        });
     }
 
     /// Answers a browser that asks on behalf of a page; what it may is said by who adds the headers.

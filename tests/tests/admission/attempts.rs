@@ -34,6 +34,8 @@ async fn after_so_many_failures_nothing_is_verified() {
             (refusal.status, said(&refusal).as_str()),
             (429, "too_many_attempts")
         );
+        // At one attempt a minute.
+        assert_eq!(refusal.retry_after(), Some(60));
     }
     assert_eq!(counter(&world, "attempts.limited").await, 6);
     assert_eq!(
