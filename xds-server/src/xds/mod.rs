@@ -11,6 +11,7 @@ mod bootstrap;
 mod delta;
 mod gateway;
 mod generate;
+mod profile;
 mod resource;
 mod service;
 mod subscription;
@@ -22,6 +23,10 @@ pub use gateway::{
     ListenerSpec, PoolSpec, assign_clusters,
 };
 pub use generate::generate;
+pub use profile::{
+    InvalidProfiles, Metadata, MetadataValue, NodeFacts, NodeMatch, Profile, ProfileName, Profiles,
+    Scope, Views,
+};
 pub use resource::{
     ByType, Inconsistent, NotAVersion, Resource, ResourceType, Snapshot, UnknownType, Version,
 };
