@@ -147,7 +147,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         },
     );
     placement.set_up(now, &"web-1".into(), true);
-    placement.set_reach(now, "edge-1".into(), ["web-1".into()].into());
+    placement.change_reach(now, &"edge-1".into(), &["web-1".into()], &[]);
     placement.advance(now);
     let fleet = Fleet::new([InstanceSpec {
         name: "web-1".into(),

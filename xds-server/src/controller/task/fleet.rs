@@ -8,6 +8,7 @@ use super::Task;
 use crate::fleet::{Change, ChangeKind, Health};
 use crate::placement::{InstanceName, NodeId, Zone};
 use crate::probes::ProbeResult;
+use crate::reach::ReachChange;
 use crate::xds::{
     ClusterSpec, EndpointHealth, EndpointSpec, InvalidGateway, NodeEvent, StreamEvent,
     assign_clusters, generate,
@@ -16,8 +17,9 @@ use crate::xds::{
 impl Task {
     pub(super) fn handle_node(&mut self, event: NodeEvent) {
         let now = self.now();
-        if let Some((node, instances)) = self.reach.handle(&event) {
-            self.parts.placement.set_reach(now, node, instances);
+        if let Some(ReachChange { node, gained, lost }) = self.reach.handle(&event) {
+            let placement = &mut self.parts.placement;
+            placement.change_reach(now, &node, &gained, &lost);
         }
         match event {
             NodeEvent::Connected { node, zone, .. } => {

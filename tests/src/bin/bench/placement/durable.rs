@@ -315,8 +315,8 @@ fn placement(clock: Clock) -> Placement {
         placement.add_instance(now, spec);
         placement.set_up(now, &name.into(), true);
     }
-    let all = names().map(Into::into).collect();
-    placement.set_reach(now, NODE.into(), all);
+    let all: Vec<_> = names().map(Into::into).collect();
+    placement.change_reach(now, &NODE.into(), &all, &[]);
     placement.advance(now);
     placement
 }
