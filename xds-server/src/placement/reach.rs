@@ -182,6 +182,24 @@ impl Reach {
     }
 }
 
+#[cfg(test)]
+impl Reach {
+    /// How many numbers proxies have or had.
+    pub(super) fn numbers(&self) -> usize {
+        self.nodes.len() + self.vacant.len()
+    }
+
+    /// How many instances each class has.
+    pub(super) fn census(&self) -> Vec<(ClassKey, usize)> {
+        assert_eq!(self.by_members.len(), self.classes.len());
+        let classes = self.classes.iter();
+        classes
+            .inspect(|(key, class)| assert_eq!(self.by_members.get(&class.nodes), Some(key)))
+            .map(|(key, class)| (key, class.instances))
+            .collect()
+    }
+}
+
 impl Placement {
     pub(super) fn gain_and_lose(
         &mut self,

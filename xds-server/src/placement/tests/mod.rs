@@ -4,6 +4,7 @@ mod agents;
 mod choices;
 mod own;
 mod queues;
+mod reach;
 mod restarts;
 mod revoked;
 mod stories;
