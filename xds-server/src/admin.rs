@@ -2,6 +2,7 @@
 
 mod history;
 mod keys;
+mod nodes;
 mod revocations;
 
 use std::fmt::Write;
@@ -21,6 +22,7 @@ use crate::controller::{Controller, Gone, InstanceStatus, OrderError};
 use crate::keys::IssuerKeys;
 use crate::placement::{Pick, SessionView};
 use crate::store::{History, UnixMillis};
+use crate::xds::Streams;
 
 /// Who answers.
 #[derive(Clone, Debug)]
@@ -28,6 +30,7 @@ struct Api {
     controller: Controller,
     history: Arc<dyn History>,
     keys: KeysView,
+    streams: Streams,
 }
 
 /// The keys that admission uses, and the clock that their times are of.
@@ -45,6 +48,12 @@ impl FromRef<Api> for KeysView {
     }
 }
 
+impl FromRef<Api> for Streams {
+    fn from_ref(api: &Api) -> Self {
+        api.streams.clone()
+    }
+}
+
 impl FromRef<Api> for Controller {
     fn from_ref(api: &Api) -> Self {
         api.controller.clone()
@@ -58,7 +67,12 @@ impl FromRef<Api> for Arc<dyn History> {
 }
 
 /// The API's routes.
-pub fn router(controller: Controller, history: Arc<dyn History>, keys: KeysView) -> Router {
+pub fn router(
+    controller: Controller,
+    history: Arc<dyn History>,
+    keys: KeysView,
+    streams: Streams,
+) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
@@ -72,6 +86,8 @@ pub fn router(controller: Controller, history: Arc<dyn History>, keys: KeysView)
         .route("/v1/sessions/{id}/terminate", post(terminate))
         .route("/v1/history", get(history::query))
         .route("/v1/keys", get(keys::list))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{id}", get(nodes::one))
         .route(
             "/v1/revocations",
             get(revocations::list).post(revocations::revoke),
@@ -82,6 +98,7 @@ pub fn router(controller: Controller, history: Arc<dyn History>, keys: KeysView)
             controller,
             history,
             keys,
+            streams,
         })
 }
 
@@ -283,6 +300,7 @@ mod tests {
     use crate::store::{
         Batch, HistoryError, HistoryLimits, HistoryQuery, MemoryStore, PastRecord, Stamp, Store,
     };
+    use crate::xds::{Profiles, XdsServer};
 
     /// The API over this history and a controller that nobody listens to: what gets past the door is answered 503.
     async fn start(history: Arc<dyn History>) -> String {
@@ -293,7 +311,8 @@ mod tests {
             issuers: watch::channel(Arc::default()).1,
             clock: Clock::start(),
         };
-        let router = router(controller, history, keys);
+        let (xds, _) = XdsServer::new(Profiles::default(), 1);
+        let router = router(controller, history, keys, xds.streams());
         tokio::spawn(async { axum::serve(listener, router).await });
         url
     }

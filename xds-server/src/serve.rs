@@ -1,6 +1,8 @@
 //! `berth serve`: puts the parts together and runs them until it is told to stop.
 
+mod health;
 mod memory;
+mod reflection;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -30,9 +32,11 @@ use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
 use crate::xds::{
-    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles, XdsServer,
+    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles,
+    StatusService, XdsServer,
 };
 
+use health::Health;
 use memory::Memory;
 
 /// Why the control plane could not run.
@@ -72,6 +76,9 @@ pub enum ServeError {
     /// What an earlier process left cannot be used.
     #[error("{0} (`store.path`)")]
     Store(#[from] LoadError),
+    /// What reflection is to tell cannot be read.
+    #[error("gRPC reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// There is no thread for the store.
     #[error("cannot start the store's writer: {0}")]
     Writer(io::Error),
@@ -96,6 +103,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new(Profiles::default(), MAX_STREAMS);
     let discovery = xds.service();
+    let node_streams = xds.streams();
     let families = config
         .pools
         .iter()
@@ -131,11 +139,16 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         xds,
     })?;
     let admitter = Admitter::new(keys.clone(), clock, hash_seed());
+    let (health, health_service) = Health::serving().await;
     let grpc = Server::builder()
         .max_concurrent_streams(streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
+        .add_service(StatusService::server(node_streams.clone()))
+        .add_service(health_service)
+        .add_service(reflection::v1()?)
+        .add_service(reflection::v1alpha()?)
         .add_service(
             SessionsServer::new(SessionService::new(controller.clone(), admitter))
                 .max_decoding_message_size(MAX_MESSAGE),
@@ -146,12 +159,13 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         issuers: keys.issuers(),
         clock,
     };
-    let admin = admin::router(controller.clone(), history, known_keys);
+    let admin = admin::router(controller.clone(), history, known_keys, node_streams);
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
         (grpc, xds_listener),
         (admin, admin_listener),
         tokio::spawn(task),
+        health,
     );
     let served = tokio::select! {
         served = served => served,
@@ -168,6 +182,7 @@ async fn serve(
     (grpc, xds_listener): (Router, TcpIncoming),
     (admin, admin_listener): (axum::Router, TcpListener),
     task: JoinHandle<Ended>,
+    health: Health,
 ) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
@@ -188,6 +203,7 @@ async fn serve(
         },
         told = told_to_stop() => info!(signal = told?, "stopping; live sessions go on"),
     }
+    health.stopping().await;
     stop.send_replace(true);
     // Streams of proxies never end by themselves: what is in flight is given a moment, no more.
     match tokio::time::timeout(GRACE, serving).await {

@@ -15,3 +15,7 @@ pub mod session {
         include!(concat!(env!("OUT_DIR"), "/berth.session.v1.rs"));
     }
 }
+
+/// The descriptors of the `.proto` files, encoded, for gRPC reflection.
+#[cfg(feature = "grpc")]
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

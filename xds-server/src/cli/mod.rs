@@ -18,6 +18,7 @@ use self::{
     history::HistoryCommand,
     instances::InstancesCommand,
     keys::KeysCommand,
+    nodes::NodesCommand,
     revocations::{RevocationsCommand, RevokeCommand},
     sessions::SessionsCommand,
     token::{TokenCommand, TokenError},
@@ -31,6 +32,7 @@ mod files;
 mod history;
 mod instances;
 mod keys;
+mod nodes;
 mod revocations;
 mod sessions;
 mod table;
@@ -66,6 +68,8 @@ enum Command {
     History(HistoryCommand),
     /// List the issuers' keys, and when they were fetched
     Keys(KeysCommand),
+    /// List the proxies that are connected; show what one has been sent, and what it refused
+    Nodes(NodesCommand),
     /// Keep out a user, a token or a session, and close what is live of it
     Revoke(RevokeCommand),
     /// List what is revoked; lift a revocation
@@ -142,6 +146,7 @@ async fn execute(command: Command) -> Result<ExitCode, CliError> {
         Command::Sessions(command) => command.execute().await?,
         Command::History(command) => command.execute().await?,
         Command::Keys(command) => command.execute().await?,
+        Command::Nodes(command) => command.execute().await?,
         Command::Revoke(command) => command.execute().await?,
         Command::Revocations(command) => command.execute().await?,
     };
@@ -179,6 +184,7 @@ Examples:
   berth instances drain gpu-1                give gpu-1 to nobody new
   berth sessions                             who is there?
   berth history --since 1h                   who was there?
+  berth nodes                                which proxies are connected, and in sync?
   berth revoke --subject alice               close alice's sessions, and let her in no more
 
 Exit codes: 0 done, 1 failed or refused, 64 the arguments or the configuration have to be changed.

@@ -28,7 +28,9 @@ pub use profile::{
     Scope, Views,
 };
 pub use resource::{ByType, NotAVersion, Resource, ResourceType, UnknownType, Version};
-pub use service::{DiscoveryService, NodeEvent, StreamId, StreamStatus, Streams, XdsServer};
+pub use service::{
+    DiscoveryService, NodeEvent, StatusService, StreamId, StreamStatus, Streams, XdsServer,
+};
 pub use snapshot::{Change, Inconsistent, Resources, Snapshot};
 pub use stream::{
     Answer, DeltaRequest, Dialect, SotwRequest, StreamEvent, TooMuch, TypeStatus, XdsResponse,

@@ -50,6 +50,18 @@ impl ResourceType {
         }
     }
 
+    /// What its discovery service is called.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Cluster => "CDS",
+            Self::Endpoint => "EDS",
+            Self::Listener => "LDS",
+            Self::Route => "RDS",
+            Self::Secret => "SDS",
+            Self::Extension => "ECDS",
+        }
+    }
+
     /// The type a URL names.
     ///
     /// # Errors

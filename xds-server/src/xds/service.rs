@@ -16,10 +16,12 @@ use super::stream::StreamEvent;
 use call::{Call, Method};
 use registry::Registry;
 
+pub use csds::StatusService;
 pub use registry::{StreamStatus, Streams};
 
 mod call;
 mod connection;
+mod csds;
 mod message;
 mod registry;
 #[cfg(test)]

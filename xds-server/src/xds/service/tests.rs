@@ -5,6 +5,12 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     self as discovery, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
 };
+use envoy_types::pb::envoy::service::status::v3::client_status_discovery_service_server::ClientStatusDiscoveryService;
+use envoy_types::pb::envoy::service::status::v3::{
+    ClientConfig, ClientStatusRequest, ConfigStatus,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::envoy::r#type::matcher::v3::{NodeMatcher, StringMatcher, StructMatcher};
 use envoy_types::pb::google::rpc;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -329,13 +335,7 @@ async fn streams_tell_how_they_stand() {
     world.publish("2");
     let told = proxy.hear().await;
     proxy.answer(&told, Some("no good")).await;
-    while !matches!(
-        world.event().await,
-        NodeEvent::Stream {
-            event: StreamEvent::Refused { .. },
-            ..
-        }
-    ) {}
+    world.until_refused().await;
     let (_, types) = status().await;
     let refused: Vec<_> = types
         .refused
@@ -345,6 +345,81 @@ async fn streams_tell_how_they_stand() {
     assert_eq!(refused, [("a", "no good")]);
     assert_eq!(streams.status(None).await.len(), 2);
     assert_eq!(streams.count(), 2);
+}
+
+#[tokio::test]
+async fn csds_tells_it_in_envoys_terms() {
+    let mut world = World::start().await;
+    world.publish("1");
+    let streams = world.server.streams();
+    let mut proxy = world.connect("edge-1").await;
+    let _other = world.connect("edge-2").await;
+    let told = proxy.hear().await;
+    proxy.answer(&told, None).await;
+    world.until_acknowledged().await;
+    world.publish("2");
+    let told = proxy.hear().await;
+    proxy.answer(&told, Some("no good")).await;
+    world.until_refused().await;
+    let service = StatusService::of(streams);
+    let ask = |id: Option<MatchPattern>, peer: Option<&str>| {
+        let matcher = |pattern| NodeMatcher {
+            node_id: Some(StringMatcher {
+                match_pattern: Some(pattern),
+                ..StringMatcher::default()
+            }),
+            ..NodeMatcher::default()
+        };
+        let mut request = tonic::Request::new(ClientStatusRequest {
+            node_matchers: id.into_iter().map(matcher).collect(),
+            ..ClientStatusRequest::default()
+        });
+        if let Some(name) = peer {
+            let certified = crate::peer::Peer::Certified([name.to_owned()].into());
+            request.extensions_mut().insert(certified);
+        }
+        let service = service.clone();
+        async move {
+            let answer = service.fetch_client_status(request).await;
+            answer.map(|answer| answer.into_inner().config)
+        }
+    };
+    let nodes = |config: Vec<ClientConfig>| {
+        let nodes = config.into_iter().map(|one| one.node.unwrap().id);
+        nodes.collect::<Vec<_>>()
+    };
+    let exact = |id: &str| Some(MatchPattern::Exact(id.to_owned()));
+    assert_eq!(nodes(ask(None, None).await.unwrap()), ["edge-1", "edge-2"]);
+    assert_eq!(nodes(ask(None, Some("edge-2")).await.unwrap()), ["edge-2"]);
+    assert_eq!(nodes(ask(exact("edge"), None).await.unwrap()), [""; 0]);
+    let prefix = Some(MatchPattern::Prefix("edge".to_owned()));
+    assert_eq!(nodes(ask(prefix, None).await.unwrap()).len(), 2);
+    let one = ask(exact("edge-1"), None).await.unwrap().pop().unwrap();
+    let told = one.generic_xds_configs.iter();
+    let told: Vec<_> = told
+        .map(|config| {
+            let error = config
+                .error_state
+                .as_ref()
+                .map(|error| error.details.as_str());
+            let body = config.xds_config.as_ref().map(|any| any.value.as_slice());
+            (config.config_status(), body, error)
+        })
+        .collect();
+    let expected = [
+        (ConfigStatus::Synced, Some(b"1".as_slice()), None),
+        (ConfigStatus::Error, Some(b"2".as_slice()), Some("no good")),
+    ];
+    assert_eq!(told, expected);
+    let by_metadata = tonic::Request::new(ClientStatusRequest {
+        node_matchers: vec![NodeMatcher {
+            node_metadatas: vec![StructMatcher::default()],
+            ..NodeMatcher::default()
+        }],
+        ..ClientStatusRequest::default()
+    });
+    let refused = service.fetch_client_status(by_metadata).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
@@ -433,6 +508,16 @@ impl World {
             matches!(event, StreamEvent::Acknowledged { .. })
         };
         while !acknowledged(&self.event().await) {}
+    }
+
+    async fn until_refused(&mut self) {
+        let refused = |event: &NodeEvent| {
+            let NodeEvent::Stream { event, .. } = event else {
+                return false;
+            };
+            matches!(event, StreamEvent::Refused { .. })
+        };
+        while !refused(&self.event().await) {}
     }
 
     async fn event(&mut self) -> NodeEvent {
