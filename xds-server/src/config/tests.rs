@@ -56,10 +56,7 @@ fn complaints(from: &str, to: &str) -> Vec<String> {
 #[test]
 fn every_mistake_is_named_with_its_place_and_remedy() {
     for (from, to, expected) in broken::CASES.iter().chain(broken_admission::CASES) {
-        let found = complaints(from, to);
-        if found != *expected {
-            println!("CASE {}", serde_json::json!([from, to, found]));
-        }
+        assert_eq!(complaints(from, to), *expected, "{from:?} -> {to:?}");
     }
 }
 
