@@ -16,7 +16,7 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
-use crate::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
+use crate::xds::{Certificate, Certificates, FilterSpec, Gateway, PoolSpec, XdsServer};
 
 /// How a store does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -161,6 +161,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
     let (xds, nodes) = XdsServer::new();
     let (probes, results) = mpsc::channel(1);
     let (controller, task) = run(Parts {
+        certificates: watch::channel(Arc::default()).1,
         clock,
         durability: Durability {
             journal,
@@ -171,11 +172,14 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         families: [("web".into(), Family::Web)].into(),
         gateway: Gateway {
             listeners: Vec::new(),
-            certificate: Certificate {
-                chain_pem: String::new(),
-                private_key_pem: String::new(),
+            certificates: Certificates {
+                default: Certificate {
+                    chain_pem: String::new(),
+                    private_key_pem: String::new(),
+                },
+                by_sni: Vec::new(),
+                client_ca_pem: None,
             },
-            client_ca_pem: None,
             filter: FilterSpec {
                 module_path: "/berth_filter.wasm".into(),
                 vm_id: "berth".to_owned(),

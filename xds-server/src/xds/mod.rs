@@ -18,10 +18,10 @@ mod subscription;
 pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
 pub use delta::{Answer, DeltaRequest, DeltaResponse, DeltaStream, StreamEvent};
 pub use gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
-    ListenerSpec, PoolSpec, assign_clusters,
+    Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway,
+    InvalidGateway, ListenerSpec, PoolSpec, SniCertificate, assign_clusters,
 };
-pub use generate::generate;
+pub use generate::{CLIENT_CA_SECRET, DEFAULT_SECRET, generate, sni_secret};
 pub use resource::{
     ByType, Inconsistent, NotAVersion, Resource, ResourceType, Snapshot, UnknownType, Version,
 };
