@@ -3,23 +3,44 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
 
-use crate::Error;
+use crate::{Error, SigningKeys};
 
 /// Files of one CA and of one leaf for `localhost`.
 #[derive(Debug, Clone)]
 pub struct Certificates {
     /// What a client trusts.
     pub ca: PathBuf,
+    /// The CA itself, if it was made here: its key is in no file, for there are browsers that trust it.
+    authority: Option<Arc<Issuer<'static, KeyPair>>>,
     /// What Envoy serves.
     pub chain: PathBuf,
     /// Its key.
     pub private_key: PathBuf,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate.
+    pub chain: String,
+    /// Its key.
+    pub private_key: String,
+}
+
+/// What kind of key a certificate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Another one each time.
+    EcdsaP256,
+    /// The test issuer's, as it takes seconds to find one.
+    Rsa,
 }
 
 impl Certificates {
@@ -29,8 +50,9 @@ impl Certificates {
     /// # Errors
     /// [`Error::Io`] and [`Error::Crypto`].
     pub fn load_or_create(folder: &Path) -> Result<Self, Error> {
-        let files = Self {
+        let mut files = Self {
             ca: folder.join("ca.pem"),
+            authority: None,
             chain: folder.join("cert.pem"),
             private_key: folder.join("key.pem"),
         };
@@ -42,19 +64,37 @@ impl Certificates {
         Ok(files)
     }
 
-    fn create(&self) -> Result<(), Error> {
-        let key = || KeyPair::generate().map_err(Error::crypto("a key pair"));
-        let (ca_key, leaf_key) = (key()?, key()?);
-        let ca = authority("Berth development CA");
-        let ca_certificate = ca
-            .self_signed(&ca_key)
+    /// A new certificate for a server of these names, by the same CA.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`] when the CA was there before, [`Error::Io`], [`Error::Crypto`].
+    pub fn issue(&self, kind: KeyKind, names: &[&str]) -> Result<Issued, Error> {
+        let gone = || Error::Impossible("nobody has the CA's key any more".to_owned());
+        let authority = self.authority.as_ref().ok_or_else(gone)?;
+        let crypto = || Error::crypto("the certificate");
+        let key = match kind {
+            KeyKind::EcdsaP256 => KeyPair::generate(),
+            KeyKind::Rsa => KeyPair::from_pem(&SigningKeys::rsa_of_tests()?),
+        };
+        let key = key.map_err(crypto())?;
+        let leaf = leaf(names)?.signed_by(&key, authority).map_err(crypto())?;
+        Ok(Issued {
+            chain: leaf.pem(),
+            private_key: key.serialize_pem(),
+        })
+    }
+
+    fn create(&mut self) -> Result<(), Error> {
+        let key = KeyPair::generate().map_err(Error::crypto("a key pair"))?;
+        let params = authority("Berth development CA");
+        let ca = params
+            .self_signed(&key)
             .map_err(Error::crypto("the development CA"))?;
-        let leaf = leaf()?
-            .signed_by(&leaf_key, &Issuer::new(ca, ca_key))
-            .map_err(Error::crypto("the certificate"))?;
-        write(&self.ca, &ca_certificate.pem())?;
-        write(&self.chain, &leaf.pem())?;
-        write(&self.private_key, &leaf_key.serialize_pem())
+        write(&self.ca, &ca.pem())?;
+        self.authority = Some(Arc::new(Issuer::new(params, key)));
+        let leaf = self.issue(KeyKind::EcdsaP256, &["localhost", "127.0.0.1", "::1"])?;
+        write(&self.chain, &leaf.chain)?;
+        write(&self.private_key, &leaf.private_key)
     }
 }
 
@@ -127,13 +167,14 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
-fn leaf() -> Result<CertificateParams, Error> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+fn leaf(names: &[&str]) -> Result<CertificateParams, Error> {
+    let all: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params =
-        CertificateParams::new(names).map_err(Error::crypto("the certificate's names"))?;
+        CertificateParams::new(all).map_err(Error::crypto("the certificate's names"))?;
+    let common_name = names.first().copied().unwrap_or_default();
     params
         .distinguished_name
-        .push(DnType::CommonName, "localhost");
+        .push(DnType::CommonName, common_name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

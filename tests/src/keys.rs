@@ -21,7 +21,7 @@ impl SigningKeys {
     /// # Errors
     /// Those of [`load_or_create`](Self::load_or_create).
     pub fn of_tests() -> Result<Self, Error> {
-        Self::load_or_create(&programs::build_folder()?.join("berth-tests-keys"))
+        Self::load_or_create(&programs::build_folder()?.join(OF_TESTS))
     }
 
     /// Reads the keys kept in `folder`, which is created with new ones where there are none: an RSA key takes
@@ -35,9 +35,19 @@ impl SigningKeys {
         let lock = File::create(&lock).map_err(Error::io(lock.display()))?;
         // One test process makes the keys, the others wait for it here.
         lock.lock().map_err(Error::io("locking the keys"))?;
-        let rs256 = load_or_create(&folder.join("rs256.pem"), new_rsa)?;
+        let rs256 = load_or_create(&folder.join(RS256), new_rsa)?;
         let es256 = load_or_create(&folder.join("es256.pem"), new_ec)?;
         Ok(Self(Arc::new(Keys::from_pem(&rs256, &es256)?)))
+    }
+
+    /// The RSA key that all tests of a build share, in PEM.
+    ///
+    /// # Errors
+    /// Those of [`load_or_create`](Self::load_or_create).
+    pub(crate) fn rsa_of_tests() -> Result<String, Error> {
+        Self::of_tests()?;
+        let path = programs::build_folder()?.join(OF_TESTS).join(RS256);
+        fs::read_to_string(&path).map_err(Error::io(path.display()))
     }
 
     /// The public halves, as an RFC 7517 set.
@@ -87,6 +97,10 @@ fn new_ec() -> Result<String, Error> {
         .map_err(Error::crypto("an EC key"))?;
     Ok(key.serialize_pem())
 }
+
+/// Among a build's programs.
+const OF_TESTS: &str = "berth-tests-keys";
+const RS256: &str = "rs256.pem";
 
 /// The least that the filter accepts, and the quickest to find.
 const RSA_BITS: usize = 2048;

@@ -34,7 +34,7 @@ mod wait;
 mod world;
 
 pub use berth_admission_cases::{Algorithm, Token};
-pub use certificates::{Certificates, ClientAuthority, Identity};
+pub use certificates::{Certificates, ClientAuthority, Identity, Issued, KeyKind};
 pub use client::{Attempt, ClientBuilder};
 pub use clock::unix_seconds;
 pub use control_plane::{ControlPlane, Instance, Lease, Session};

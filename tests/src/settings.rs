@@ -1,7 +1,7 @@
 //! What a world's control plane is configured to do, and the file that says so.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use berth_client::Family;
@@ -34,6 +34,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) native_port: u16,
     pub(crate) certificate_chain: &'a Path,
     pub(crate) private_key: &'a Path,
+    pub(crate) by_sni: &'a [SniFiles],
     pub(crate) filter_module: &'a Path,
     pub(crate) when_away: WhenAway,
     pub(crate) client_ca: Option<&'a Path>,
@@ -87,6 +88,7 @@ impl Settings<'_> {
             tls: Tls {
                 certificate_chain: self.certificate_chain,
                 private_key: self.private_key,
+                by_sni: self.by_sni,
                 client_ca: self.client_ca,
             },
             filter: Filter {
@@ -187,8 +189,17 @@ struct Listener {
 struct Tls<'a> {
     certificate_chain: &'a Path,
     private_key: &'a Path,
+    by_sni: &'a [SniFiles],
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ca: Option<&'a Path>,
+}
+
+/// A certificate beside the default one.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SniFiles {
+    pub(crate) name: String,
+    pub(crate) certificate_chain: PathBuf,
+    pub(crate) private_key: PathBuf,
 }
 
 #[derive(Serialize)]

@@ -19,6 +19,7 @@ use crate::placement::{
     Revocation, RevocationEffect, RevocationId, Revoke, SessionId, SessionView, Sync,
 };
 use crate::store::UnixMillis;
+use crate::xds::Certificates;
 
 pub use task::{Durability, Ended, Parts, run};
 
@@ -127,6 +128,7 @@ type Reply<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub(crate) enum Event {
     Acquire(RequestId, Acquire, Reply<Result<Placed, NotPlaced>>),
+    Certificates(Arc<Certificates>),
     Check(Acquire, Reply<Result<(), NotPlaced>>),
     Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
     FilterConfiguration(String),
@@ -247,6 +249,15 @@ impl Controller {
     /// [`Gone`].
     pub async fn configure_filters(&self, configuration: String) -> Result<(), Gone> {
         let event = Event::FilterConfiguration(configuration);
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    /// Has all proxies present these to their clients from now on. What is live goes on.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn present(&self, certificates: Arc<Certificates>) -> Result<(), Gone> {
+        let event = Event::Certificates(certificates);
         self.events.send(event).await.map_err(|_| Gone)
     }
 

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod admission;
 mod causes;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

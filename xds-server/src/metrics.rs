@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::certificates::CertificateStatus;
 use crate::controller::InstanceStatus;
 use crate::keys::IssuerKeys;
 use crate::placement::{Counts, PoolName, Time};
@@ -29,6 +30,8 @@ pub struct Metrics {
 /// What the rest of a scrape is made of.
 #[derive(Debug)]
 pub struct Scrape<'a> {
+    /// What became of the certificates' files.
+    pub certificates: &'a [CertificateStatus],
     /// Placement's counts.
     pub counts: &'a Counts,
     /// All instances.
@@ -64,6 +67,17 @@ struct IssuerLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FetchLabels {
     issuer: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabel {
+    secret: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    secret: String,
     outcome: &'static str,
 }
 
@@ -178,6 +192,7 @@ impl Metrics {
         );
         gauges(&mut registry, scrape);
         keys(&mut registry, scrape);
+        certificates(&mut registry, scrape.certificates);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &registry);
@@ -345,6 +360,35 @@ fn keys(registry: &mut Registry, scrape: &Scrape<'_>) {
     );
 }
 
+fn certificates(registry: &mut Registry, statuses: &[CertificateStatus]) {
+    let ends = Family::<SecretLabel, Gauge>::default();
+    let reloads = Family::<ReloadLabels, Counter>::default();
+    for status in statuses {
+        let secret = status.secret.clone();
+        if let Some(not_after) = status.not_after {
+            ends.get_or_create(&SecretLabel { secret }).set(not_after);
+        }
+        for (outcome, count) in [
+            ("changed", status.reloads.changed),
+            ("failed", status.reloads.failed),
+        ] {
+            let secret = status.secret.clone();
+            let labels = ReloadLabels { secret, outcome };
+            reloads.get_or_create(&labels).inc_by(count);
+        }
+    }
+    registry.register(
+        "certificate_end_timestamp_seconds",
+        "Until when a certificate that clients are shown is valid, in seconds since 1970",
+        ends,
+    );
+    registry.register(
+        "certificate_reloads",
+        "Files of certificates read anew, by what that led to",
+        reloads,
+    );
+}
+
 const fn truth(is: bool) -> &'static str {
     if is { "true" } else { "false" }
 }
@@ -354,6 +398,7 @@ mod tests {
     use berth_admission::Family;
 
     use super::*;
+    use crate::certificates::Reloads;
     use crate::fleet::Health;
     use crate::keys::{Fetches, Held, KeySet, Place};
     use crate::placement::{EndCause, Ignored, InstanceView};
@@ -394,7 +439,13 @@ mod tests {
             error: None,
             fetches: Fetches::default(),
         };
+        let certificate = CertificateStatus {
+            secret: "berth".to_owned(),
+            not_after: Some(1_900_000_000),
+            reloads: Reloads::default(),
+        };
         let text = metrics.render(&Scrape {
+            certificates: &[certificate],
             keys: &[issuer],
             now: Time(Duration::from_secs(7)),
             counts: &counts,
@@ -418,7 +469,7 @@ mod tests {
             text.contains("berth_keys_age_seconds{issuer=\"https://a.example\"} 7\n"),
             "{text}"
         );
-        assert_eq!(names.len(), 24, "{text}");
+        assert_eq!(names.len(), 26, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use berth_admission::PolicyConfig;
 use berth_proto::session::v1::sessions_server::SessionsServer;
+use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +24,7 @@ use tracing::{error, info};
 
 use crate::admin::{self, KeysView};
 use crate::admission::Admitter;
+use crate::certificates;
 use crate::clock::Clock;
 use crate::config::{Config, WhenControlPlaneAway};
 use crate::controller::{self, Controller, Durability, Ended, Parts};
@@ -32,7 +34,7 @@ use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
 use crate::xds::{
-    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles,
+    Certificates, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles,
     StatusService, XdsServer,
 };
 
@@ -99,6 +101,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let mut admission = keys.watch();
     let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
     let gateway = gateway(&config, configuration);
+    let (certificates, reloads) = certificates::watch(config.tls.clone());
+    tokio::spawn(reloads);
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new(Profiles::default(), MAX_STREAMS);
@@ -123,6 +127,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     // What is granted from now on is durable after that.
     journal.submit(memory::restore(loaded, clock, &mut placement, &mut fleet));
     let (controller, task) = controller::run(Parts {
+        certificates: certificates.statuses,
         clock,
         durability: Durability {
             journal,
@@ -160,6 +165,12 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         clock,
     };
     let admin = admin::router(controller.clone(), history, known_keys, node_streams);
+    let told = async {
+        tokio::try_join!(
+            tell_filters(&config, admission, controller.clone()),
+            tell_certificates(certificates.presented, controller).map(Ok),
+        )
+    };
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
         (grpc, xds_listener),
@@ -169,7 +180,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     );
     let served = tokio::select! {
         served = served => served,
-        Err(error) = tell_filters(&config, admission, controller) => Err(error.into()),
+        Err(error) = told => Err(error.into()),
     };
     drop(probes);
     if let Ok(Err(error)) = tokio::task::spawn_blocking(|| writer.stop()).await {
@@ -286,6 +297,19 @@ async fn tell_filters(
     Ok(())
 }
 
+/// Tells the proxies of other certificates, as long as there are any.
+async fn tell_certificates(
+    mut presented: watch::Receiver<Arc<Certificates>>,
+    controller: Controller,
+) {
+    while presented.changed().await.is_ok() {
+        let certificates = Arc::clone(&presented.borrow_and_update());
+        if controller.present(certificates).await.is_err() {
+            break;
+        }
+    }
+}
+
 fn gateway(config: &Config, configuration_json: String) -> Gateway {
     let listeners = config.listeners.iter().map(|listener| ListenerSpec {
         name: listener.name.clone(),
@@ -299,11 +323,7 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
     });
     Gateway {
         listeners: listeners.collect(),
-        certificate: Certificate {
-            chain_pem: config.tls.certificate_chain_pem.clone(),
-            private_key_pem: config.tls.private_key_pem.clone(),
-        },
-        client_ca_pem: config.tls.client_ca_pem.clone(),
+        certificates: config.tls.presented(),
         filter: FilterSpec {
             module_path: config.filter.module.clone(),
             vm_id: "berth".to_owned(),

@@ -74,10 +74,12 @@ fn prepared() -> TempDir {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    for name in ["ca.pem", "cert.pem"] {
+    for name in ["ca.pem", "cert.pem", "example-org.pem"] {
         fs::write(path(name), certified.cert.pem()).unwrap();
     }
-    fs::write(path("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+    for name in ["key.pem", "example-org-key.pem"] {
+        fs::write(path(name), certified.signing_key.serialize_pem()).unwrap();
+    }
     let key = ["token", "--new-key", "ES256", "--key-out", "signing.pem"];
     let key = [&key[..], &["--jwks-out", "jwks.json"]].concat();
     assert!(berth(folder.path(), &key).status.success());

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::template::{filled_in, join_template, with_access_log};
 use super::{PlacedEmulator, World, start_emulator};
-use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, object};
+use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, SniFiles, object};
 use crate::{
     Certificates, ControlPlane, Envoy, EnvoySpec, Error, Pool, Ports, Scratch, SigningKeys,
     WhenAway, programs,
@@ -34,6 +34,7 @@ pub struct WorldBuilder {
     admission: Map<String, Value>,
     issuer: Map<String, Value>,
     client_ca: Option<PathBuf>,
+    by_sni: Vec<SniFiles>,
     envoy_workers: u16,
     envoy_log_level: String,
     control_plane_log: Option<String>,
@@ -59,6 +60,7 @@ impl Default for WorldBuilder {
             admission: Map::new(),
             issuer: Map::new(),
             client_ca: None,
+            by_sni: Vec::new(),
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
             control_plane_log: None,
@@ -247,6 +249,17 @@ impl WorldBuilder {
         self
     }
 
+    /// Has Envoys show what is in these PEM files to clients that ask for one of its names.
+    #[must_use]
+    pub fn by_sni(mut self, name: &str, certificate_chain: &Path, private_key: &Path) -> Self {
+        self.by_sni.push(SniFiles {
+            name: name.to_owned(),
+            certificate_chain: certificate_chain.to_owned(),
+            private_key: private_key.to_owned(),
+        });
+        self
+    }
+
     /// What the control plane logs, such as `debug`, instead of its default.
     #[must_use]
     pub fn control_plane_log(mut self, filter: &str) -> Self {
@@ -365,6 +378,7 @@ impl WorldBuilder {
             private_key: &certificates.private_key,
             filter_module: &programs::filter_module()?,
             when_away: self.when_away,
+            by_sni: &self.by_sni,
             client_ca: self.client_ca.as_deref(),
             jwks_file: &jwks_file,
             admission: &self.admission,

@@ -167,6 +167,12 @@ impl World {
         Ok(requests)
     }
 
+    /// The files of what its Envoys show, and of who signed that.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
     /// The PEM file of the CA that clients trust.
     #[must_use]
     pub fn ca_file(&self) -> &Path {

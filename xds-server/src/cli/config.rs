@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
+    clock,
     config::{Config, ConfigError, zone},
     placement::Zone,
     telemetry::{self, LogFormat, TelemetryError},
@@ -57,6 +58,10 @@ impl ConfigFile {
                 "{}: warning: admission.client_certificates: the listeners ask no client for a certificate; name who signs them as `tls.client_ca`",
                 self.config.display()
             );
+        }
+        for ending in config.tls.ending(clock::unix_seconds()) {
+            let path = self.config.display();
+            let _ = writeln!(io::stderr(), "{path}: warning: {ending}");
         }
         Ok(config)
     }

@@ -8,6 +8,7 @@ use std::{
 use berth_admission::{Family, PolicyProblem};
 use humantime::format_duration;
 
+use crate::certificates::CertificateError;
 use crate::keys::{KeySetError, UrlProblem};
 use crate::xds::NodeMatch;
 
@@ -260,30 +261,9 @@ pub enum Fault {
         /// What the system says.
         error: io::Error,
     },
-    /// No certificate in the file.
-    #[error(
-        "{} has no certificate that can be read: it must hold the chain in PEM, leaf first, in `-----BEGIN CERTIFICATE-----` blocks",
-        .0.display()
-    )]
-    NoCertificate(PathBuf),
-    /// No private key in the file.
-    #[error(
-        "{} has no private key that can be used: it must hold one in PEM, unencrypted, RSA or ECDSA on P-256 or P-384",
-        .0.display()
-    )]
-    NoPrivateKey(PathBuf),
-    /// Certificate and key are strangers.
-    #[error(
-        "{} is not the key of the first certificate in {}: name the pair that was issued together, leaf certificate first",
-        key.display(),
-        chain.display()
-    )]
-    KeyMismatch {
-        /// The key's file.
-        key: PathBuf,
-        /// The chain's file.
-        chain: PathBuf,
-    },
+    /// A file does not hold the certificate or the key that it should.
+    #[error(transparent)]
+    Certificate(CertificateError),
     /// Not JSON.
     #[error(
         "{} is not JSON: {error}; it must hold a JWK Set, `{{\"keys\": [...]}}` (RFC 7517)",
@@ -325,12 +305,6 @@ pub enum Fault {
         /// What is wrong with it.
         problem: UrlProblem,
     },
-    /// Nobody to trust in the file.
-    #[error(
-        "{} has no certificate that can be read: it must hold those of the authorities to trust, in PEM",
-        .0.display()
-    )]
-    NoCaCertificate(PathBuf),
     /// A rule that everybody would fit.
     #[error(
         "is a rule without a condition: say whom it is for, or leave `allow` out if the pool is for everybody"

@@ -5,7 +5,6 @@
 //! checked against each other into types that can hold nothing invalid. Nobody else sees YAML.
 
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -15,6 +14,7 @@ use std::{
 use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 
 use crate::{
+    certificates::ListenerTls,
     fleet::{Fleet, InstanceSpec, Thresholds},
     keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
@@ -46,7 +46,7 @@ pub struct Config {
     /// What Envoy listens on, in the order of the file; at least one.
     pub listeners: Vec<Listener>,
     /// What Envoy shows its clients.
-    pub tls: Tls,
+    pub tls: ListenerTls,
     /// The proxy-wasm module.
     pub filter: Filter,
     admission: PolicyConfig,
@@ -99,17 +99,6 @@ pub struct Listener {
     pub address: IpAddr,
     /// What to bind.
     pub port: NonZeroU16,
-}
-
-/// A certificate and its key, known to belong to each other.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Tls {
-    /// The chain, leaf first, as it is in the file.
-    pub certificate_chain_pem: String,
-    /// The key, as it is in the file. Not in `Debug`.
-    pub private_key_pem: String,
-    /// Who signs clients' certificates, as it is in the file.
-    pub client_ca_pem: Option<String>,
 }
 
 /// The proxy-wasm module and its ways.
@@ -226,7 +215,7 @@ impl Config {
     /// Whether client certificates stand for users, and only an Envoy with listeners of its own could ask for them: worth
     /// a warning.
     pub fn asks_for_no_certificate(&self) -> bool {
-        !self.admission.client_certificates.is_empty() && self.tls.client_ca_pem.is_none()
+        !self.admission.client_certificates.is_empty() && self.tls.client_ca.is_none()
     }
 
     /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.
@@ -258,13 +247,5 @@ impl Instance {
             labels: self.labels.clone(),
             agent: false,
         }
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("certificate_chain_pem", &self.certificate_chain_pem)
-            .finish_non_exhaustive()
     }
 }

@@ -71,6 +71,12 @@ pub(super) fn label_value(text: &str) -> Result<Arc<str>, NameError> {
     Ok(text.into())
 }
 
+/// A certificate's name: 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`. It is part of a secret's, and a metric label.
+pub(super) fn certificate_name(text: &str) -> Result<String, NameError> {
+    check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
+    Ok(text.to_owned())
+}
+
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }

@@ -48,7 +48,17 @@ pub(super) struct RawListener {
 pub(super) struct RawTls {
     pub(super) certificate_chain: PathBuf,
     pub(super) private_key: PathBuf,
+    #[serde(default)]
+    pub(super) by_sni: Vec<RawSniCertificate>,
     pub(super) client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSniCertificate {
+    pub(super) name: String,
+    pub(super) certificate_chain: PathBuf,
+    pub(super) private_key: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]

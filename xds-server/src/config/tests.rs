@@ -10,6 +10,7 @@ use crate::{fleet::Thresholds, placement::Labels};
 
 mod broken;
 mod broken_admission;
+mod broken_tls;
 mod profiles;
 
 /// What is at the paths that the tests' files name.
@@ -19,6 +20,11 @@ static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
     BTreeMap::from([
         ("/etc/berth/cert.pem", ours.cert.pem()),
         ("/etc/berth/ca.pem", other.cert.pem()),
+        ("/etc/berth/example-org.pem", other.cert.pem()),
+        (
+            "/etc/berth/example-org-key.pem",
+            other.signing_key.serialize_pem(),
+        ),
         ("/etc/berth/key.pem", ours.signing_key.serialize_pem()),
         (
             "/etc/berth/other-key.pem",
@@ -56,10 +62,37 @@ fn complaints(from: &str, to: &str) -> Vec<String> {
 
 #[test]
 fn every_mistake_is_named_with_its_place_and_remedy() {
-    for (from, to, expected) in broken::CASES.iter().chain(broken_admission::CASES) {
-        let found = complaints(from, to);
-        assert_eq!(found, *expected, "`{from}` replaced by `{to}`");
+    let cases = broken::CASES.iter().chain(broken_admission::CASES);
+    for (from, to, expected) in cases.chain(broken_tls::CASES) {
+        assert_eq!(complaints(from, to), *expected, "{from:?} -> {to:?}");
     }
+}
+
+#[test]
+fn certificates_of_names_are_kept_in_order() {
+    let (from, to) = (
+        "private_key: key.pem",
+        "private_key: key.pem, client_ca: ca.pem, by_sni: [\
+         { name: b.org, certificate_chain: ca.pem, private_key: other-key.pem },\
+         { name: a, certificate_chain: cert.pem, private_key: key.pem }]",
+    );
+    let tls = parse(&GOOD.replace(from, to)).unwrap().tls;
+    assert_eq!(
+        tls.default.files.private_key,
+        Path::new("/etc/berth/key.pem")
+    );
+    let by_sni = tls.by_sni.iter().map(|sni| {
+        let path = sni.loaded.files.certificate_chain.to_str().unwrap();
+        assert_eq!(sni.loaded.held.chain_pem(), FILES[path]);
+        (&*sni.name, path)
+    });
+    let by_sni: Vec<_> = by_sni.collect();
+    assert_eq!(
+        by_sni,
+        [("b.org", "/etc/berth/ca.pem"), ("a", "/etc/berth/cert.pem")]
+    );
+    let client_ca = tls.client_ca.unwrap();
+    assert_eq!(client_ca.held.pem(), FILES["/etc/berth/ca.pem"]);
 }
 
 #[test]
@@ -119,7 +152,11 @@ fn a_valid_file_says_what_it_says() {
         })
         .collect();
     assert_eq!(listeners, ["https 0.0.0.0:443", "native [::]:48322"]);
-    assert_eq!(config.tls.private_key_pem, FILES["/etc/berth/key.pem"]);
+    assert_eq!(
+        config.tls.default.held.private_key_pem(),
+        FILES["/etc/berth/key.pem"]
+    );
+    assert_eq!(config.tls.by_sni, []);
     assert_eq!(
         config.filter,
         Filter {

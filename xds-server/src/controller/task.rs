@@ -17,6 +17,7 @@ use super::{
     Cancel, Controller, Event, Events, InstanceStatus, NotPlaced, OrderError, Placed, Reply,
     RevocationStatus, RevokeError,
 };
+use crate::certificates::CertificateStatus;
 use crate::clock::{self, AttendedClock, Clock};
 use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
 use crate::keys::IssuerKeys;
@@ -28,11 +29,13 @@ use crate::probes::ProbeResult;
 use crate::reach::Reach;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
-use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
+use crate::xds::{Certificates, Gateway, InvalidGateway, NodeEvent, XdsServer};
 
 /// What the task works with.
 #[derive(Debug)]
 pub struct Parts {
+    /// What became of the certificates' files, for the metrics.
+    pub certificates: watch::Receiver<Arc<[CertificateStatus]>>,
     /// Tells the time.
     pub clock: Clock,
     /// Remembers the leases.
@@ -111,7 +114,7 @@ struct Task {
     reach: Reach,
     /// Who waits for an answer, and since when.
     replies: HashMap<RequestId, (Time, Reply<Result<Placed, NotPlaced>>)>,
-    /// The fleet or the filters' configuration has changed since proxies were told of it.
+    /// The fleet, the filters' configuration or a certificate has changed since proxies were told of it.
     unpublished: bool,
 }
 
@@ -169,6 +172,7 @@ impl Task {
                 self.replies.insert(request, (now, reply));
                 placement.acquire(now, request, acquire);
             }
+            Event::Certificates(certificates) => self.present(&certificates),
             Event::Check(_, reply) if self.outbox.is_failing() => {
                 answer_to(reply, Err(NotPlaced::NotStored));
             }
@@ -307,8 +311,18 @@ impl Task {
         }
     }
 
+    /// The same: listeners know the certificates' names only.
+    fn present(&mut self, certificates: &Certificates) {
+        let current = &mut self.parts.gateway.certificates;
+        if current != certificates {
+            current.clone_from(certificates);
+            self.unpublished = true;
+        }
+    }
+
     fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
+            certificates: &self.parts.certificates.borrow(),
             counts: self.parts.placement.counts(),
             instances: self.instances(now),
             keys: &self.parts.keys.borrow(),

@@ -18,7 +18,7 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
-use crate::xds::{Certificate, FilterSpec, Gateway, NodeEvent, PoolSpec, XdsServer};
+use crate::xds::{Certificate, Certificates, FilterSpec, Gateway, NodeEvent, PoolSpec, XdsServer};
 
 /// How a store does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -176,6 +176,7 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
     let (xds, _) = XdsServer::new(crate::xds::Profiles::default(), 8);
     let (probes, results) = mpsc::channel(1);
     let (controller, task) = run(Parts {
+        certificates: watch::channel(Arc::default()).1,
         clock,
         durability: Durability {
             journal,
@@ -186,11 +187,14 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
         families: [("web".into(), Family::Web)].into(),
         gateway: Gateway {
             listeners: Vec::new(),
-            certificate: Certificate {
-                chain_pem: String::new(),
-                private_key_pem: String::new(),
+            certificates: Certificates {
+                default: Certificate {
+                    chain_pem: String::new(),
+                    private_key_pem: String::new(),
+                },
+                by_sni: Vec::new(),
+                client_ca_pem: None,
             },
-            client_ca_pem: None,
             filter: FilterSpec {
                 module_path: "/berth_filter.wasm".into(),
                 vm_id: "berth".to_owned(),

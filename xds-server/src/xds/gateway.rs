@@ -15,10 +15,8 @@ use super::snapshot::Inconsistent;
 pub struct Gateway {
     /// Where clients arrive; two ports are two listeners. Empty where the proxy has listeners of its own.
     pub listeners: Vec<ListenerSpec>,
-    /// What the listeners present to clients.
-    pub certificate: Certificate,
-    /// Who may have signed the certificates that clients present, PEM. `None`: clients are not asked for one.
-    pub client_ca_pem: Option<String>,
+    /// What the listeners and their clients present to each other.
+    pub certificates: Certificates,
     /// The admission filter.
     pub filter: FilterSpec,
     /// Bounds the wait for an instance's 101, once admitted. Ends with the 101.
@@ -38,8 +36,28 @@ pub struct ListenerSpec {
     pub port: u16,
 }
 
+/// What the listeners and their clients present to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificates {
+    /// What a client is shown that asks for no name, or for one that no certificate has.
+    pub default: Certificate,
+    /// More of them. A client is shown the first that has the name it asks for, the default one before all of these.
+    pub by_sni: Vec<SniCertificate>,
+    /// Who may have signed the certificates that clients present, PEM. `None`: clients are not asked for one.
+    pub client_ca_pem: Option<String>,
+}
+
+/// A certificate for clients that ask for one of its names (Server Name Indication, RFC 6066, section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SniCertificate {
+    /// Unique among them; proxies know it as `berth/<name>`.
+    pub name: String,
+    /// The certificate.
+    pub certificate: Certificate,
+}
+
 /// A certificate with its key, both PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The leaf first, then what leads to a root.
     pub chain_pem: String,

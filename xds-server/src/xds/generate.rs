@@ -19,11 +19,14 @@ use super::gateway::{Gateway, InvalidGateway};
 use super::resource::{Resource, ResourceType};
 use super::snapshot::Snapshot;
 
+pub use secret::{CLIENT_CA_SECRET, DEFAULT_SECRET, sni_secret};
+
 mod cluster;
 mod filter;
 mod listener;
 mod local_reply;
 mod route;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -49,16 +52,14 @@ pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
             ResourceType::Route,
             route::routes(gateway.handshake_timeout),
         ));
-        resources.push((ResourceType::Secret, listener::secret(&gateway.certificate)));
-        if let Some(ca) = &gateway.client_ca_pem {
-            resources.push((ResourceType::Secret, listener::client_ca(ca)));
-        }
+        let secrets = secret::secrets(&gateway.certificates);
+        resources.extend(secrets.map(|secret| (ResourceType::Secret, secret)));
     }
     resources.extend(
         gateway
             .listeners
             .iter()
-            .map(|spec| listener::listener(spec, gateway.client_ca_pem.is_some()))
+            .map(|spec| listener::listener(spec, &gateway.certificates))
             .map(|listener| (ResourceType::Listener, listener)),
     );
     Ok(Snapshot::new(resources)?)
@@ -101,9 +102,6 @@ fn duration(duration: Duration) -> protobuf::Duration {
 
 /// The one RDS resource.
 const ROUTES: &str = "berth";
-/// The SDS secrets: what the gateway presents, and what it checks clients' certificates with.
-const SECRET: &str = "berth";
-const CLIENT_CA: &str = "berth_client_ca";
 /// The ECDS resource, which is also the filter's name in a proxy that has listeners of its own.
 const EXTENSION: &str = "berth.admission";
 

@@ -19,10 +19,10 @@ mod subscription;
 
 pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
 pub use gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
-    ListenerSpec, PoolSpec, assign_clusters,
+    Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway,
+    InvalidGateway, ListenerSpec, PoolSpec, SniCertificate, assign_clusters,
 };
-pub use generate::generate;
+pub use generate::{CLIENT_CA_SECRET, DEFAULT_SECRET, generate, sni_secret};
 pub use profile::{
     InvalidProfiles, Metadata, MetadataValue, NodeFacts, NodeMatch, Profile, ProfileName, Profiles,
     Scope, Views,

@@ -120,10 +120,12 @@ fn configured() -> TempDir {
     let names = ["berth.example.com".to_owned()];
     let pair = rcgen::generate_simple_self_signed(names).unwrap();
     let key = pair.signing_key.serialize_pem();
-    for name in ["ca.pem", "cert.pem"] {
+    for name in ["ca.pem", "cert.pem", "example-org.pem"] {
         fs::write(folder.path().join(name), pair.cert.pem()).unwrap();
     }
-    fs::write(folder.path().join("key.pem"), key).unwrap();
+    for name in ["key.pem", "example-org-key.pem"] {
+        fs::write(folder.path().join(name), &key).unwrap();
+    }
     fs::write(folder.path().join("berth.yaml"), EXAMPLE).unwrap();
     new_key(folder.path(), "ES256");
     folder
@@ -192,6 +194,27 @@ fn a_key_without_effect_is_warned_of() {
     assert_eq!(
         run.stderr,
         "berth.yaml: warning: admission.issuers[0].jwks.keys[1].crv: must be Ed25519; this key is not used\n"
+    );
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_warned_of() {
+    let folder = configured();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["example.org".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 2, 29);
+    let certificate = params.self_signed(&key).unwrap();
+    for (name, content) in [
+        ("example-org.pem", certificate.pem()),
+        ("example-org-key.pem", key.serialize_pem()),
+    ] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let run = berth(folder.path(), &["check"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(
+        run.stderr,
+        "berth.yaml: warning: tls.by_sni[0].certificate_chain: the certificate ended at 2020-02-29T00:00:00Z; put a newer one in its place, and its key: they are read without a restart\n"
     );
 }
 

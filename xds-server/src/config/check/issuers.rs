@@ -1,7 +1,6 @@
 use std::{path::Path, time::Duration};
 
 use berth_admission::{IssuerConfig, Json, Policy, PolicyConfig, PolicyError};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use super::{Check, DurationRule, Unique};
@@ -171,16 +170,8 @@ impl Check<'_> {
 
     /// A file with the certificates of whom to trust.
     pub(super) fn ca_file(&mut self, path: &Path, field: &FieldPath) -> Option<String> {
-        let content = self.file(path, field)?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
-        let pem = String::from_utf8(content).ok();
-        match (certificates, pem) {
-            (Ok(certificates), Some(pem)) if !certificates.is_empty() => Some(pem),
-            _ => {
-                self.fault(field.clone(), Fault::NoCaCertificate(self.absolute(path)));
-                None
-            }
-        }
+        let authorities = self.authorities(path, field)?;
+        Some(authorities.held.pem().to_owned())
     }
 }
 

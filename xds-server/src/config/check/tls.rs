@@ -1,89 +1,90 @@
 use std::path::Path;
 
-use rustls::{
-    Error, InconsistentKeys,
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    sign::CertifiedKey,
+use super::{Check, Unique};
+use crate::certificates::{
+    AuthoritiesFile, CertificateError, CertificateFiles, Files, ListenerTls, Loaded, SniCertificate,
+};
+use crate::config::{
+    error::Fault,
+    field::FieldPath,
+    name,
+    raw::{RawSniCertificate, RawTls},
 };
 
-use super::Check;
-use crate::config::{Tls, error::Fault, field::FieldPath, raw::RawTls};
-
 impl Check<'_> {
-    /// Reads the pair, and has the TLS library say whether the two belong to each other: Envoy
-    /// would refuse them too, but only once it is told, in its own log.
-    pub(super) fn tls(&mut self, raw: &RawTls, field: &FieldPath) -> Option<Tls> {
-        let chain_field = field.key("certificate_chain");
-        let key_field = field.key("private_key");
-        let chain_path = self.absolute(&raw.certificate_chain);
-        let key_path = self.absolute(&raw.private_key);
-        let chain = self.pem(&raw.certificate_chain, &chain_field, Fault::NoCertificate);
-        let key = self.pem(&raw.private_key, &key_field, Fault::NoPrivateKey);
-        let client_ca_pem = match &raw.client_ca {
-            Some(path) => Some(self.ca_file(path, &field.key("client_ca"))?),
+    pub(super) fn tls(&mut self, raw: &RawTls, field: &FieldPath) -> Option<ListenerTls> {
+        let default = self.key_pair(&raw.certificate_chain, &raw.private_key, field);
+        let by_sni = self.by_sni(&raw.by_sni, &field.key("by_sni"));
+        let client_ca = match &raw.client_ca {
+            Some(path) => Some(self.authorities(path, &field.key("client_ca"))?),
             None => None,
         };
-        let (chain, key) = (chain?, key?);
-        match pair(&chain, &key, &ring::default_provider()) {
-            Ok(()) => Some(Tls {
-                certificate_chain_pem: chain,
-                private_key_pem: key,
-                client_ca_pem,
-            }),
-            Err(Mismatch::Certificate) => {
-                self.fault(chain_field, Fault::NoCertificate(chain_path));
-                None
+        Some(ListenerTls {
+            default: default?,
+            by_sni,
+            client_ca,
+        })
+    }
+
+    fn by_sni(&mut self, raw: &[RawSniCertificate], field: &FieldPath) -> Vec<SniCertificate> {
+        let mut names = Unique::new("give every certificate a name of its own");
+        let mut certificates = Vec::with_capacity(raw.len());
+        for (index, raw) in raw.iter().enumerate() {
+            let field = field.index(index);
+            names.claim(self, &raw.name, &field.key("name"));
+            let name = self.name(&raw.name, &field.key("name"), name::certificate_name);
+            let loaded = self.key_pair(&raw.certificate_chain, &raw.private_key, &field);
+            if let (Some(name), Some(loaded)) = (name, loaded) {
+                certificates.push(SniCertificate { name, loaded });
             }
-            Err(Mismatch::Key) => {
-                self.fault(key_field, Fault::NoPrivateKey(key_path));
-                None
-            }
-            Err(Mismatch::Pair) => {
-                let (key, chain) = (key_path, chain_path);
-                self.fault(key_field, Fault::KeyMismatch { key, chain });
+        }
+        certificates
+    }
+
+    /// Reads the pair that the `certificate_chain` and the `private_key` of `field` name.
+    pub(super) fn key_pair(
+        &mut self,
+        chain: &Path,
+        private_key: &Path,
+        field: &FieldPath,
+    ) -> Option<Loaded<CertificateFiles>> {
+        let (chain_field, key_field) = (field.key("certificate_chain"), field.key("private_key"));
+        let files = CertificateFiles {
+            certificate_chain: self.absolute(chain),
+            private_key: self.absolute(private_key),
+        };
+        let content = (
+            self.file(chain, &chain_field),
+            self.file(private_key, &key_field),
+        );
+        match files.parse(&(Ok(content.0?), Ok(content.1?))) {
+            Ok(held) => Some(Loaded { files, held }),
+            Err(error) => {
+                let is_of_key = matches!(
+                    error,
+                    CertificateError::KeyMismatch { .. } | CertificateError::NoPrivateKey(_)
+                );
+                let field = if is_of_key { key_field } else { chain_field };
+                self.fault(field, Fault::Certificate(error));
                 None
             }
         }
     }
 
-    fn pem(
+    /// Reads the authorities in this file.
+    pub(super) fn authorities(
         &mut self,
         path: &Path,
         field: &FieldPath,
-        not_text: fn(std::path::PathBuf) -> Fault,
-    ) -> Option<String> {
+    ) -> Option<Loaded<AuthoritiesFile>> {
+        let files = AuthoritiesFile(self.absolute(path));
         let content = self.file(path, field)?;
-        if let Ok(text) = String::from_utf8(content) {
-            return Some(text);
+        match files.parse(&Ok(content)) {
+            Ok(held) => Some(Loaded { files, held }),
+            Err(error) => {
+                self.fault(field.clone(), Fault::Certificate(error));
+                None
+            }
         }
-        let fault = not_text(self.absolute(path));
-        self.fault(field.clone(), fault);
-        None
-    }
-}
-
-enum Mismatch {
-    Certificate,
-    Key,
-    Pair,
-}
-
-fn pair(chain: &str, key: &str, provider: &CryptoProvider) -> Result<(), Mismatch> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|_| Mismatch::Certificate)?;
-    if chain.is_empty() {
-        return Err(Mismatch::Certificate);
-    }
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| Mismatch::Key)?;
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| Mismatch::Key)?;
-    match CertifiedKey::new(chain, key).keys_match() {
-        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
-        Err(Error::InconsistentKeys(_)) => Err(Mismatch::Pair),
-        Err(_) => Err(Mismatch::Certificate),
     }
 }

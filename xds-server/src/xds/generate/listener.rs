@@ -1,12 +1,12 @@
-//! LDS and SDS: where clients arrive.
+//! LDS: where clients arrive.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation};
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, ExtensionConfigSource, HttpProtocolOptions, SocketOption, TransportSocket,
-    TypedExtensionConfig, data_source, socket_option, transport_socket,
+    ExtensionConfigSource, HttpProtocolOptions, SocketOption, TransportSocket,
+    TypedExtensionConfig, socket_option, transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3 as mutate;
@@ -18,23 +18,22 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
 use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret,
-    TlsCertificate, TlsParameters, common_tls_context, secret, tls_parameters,
+    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters, common_tls_context,
+    tls_parameters,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher};
 use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-use super::super::gateway::{Certificate, ListenerSpec};
+use super::super::gateway::{Certificates, ListenerSpec};
 use super::super::resource::{Resource, ResourceType};
 use super::{
-    CLIENT_CA, CLUSTER_HEADER, ENDPOINT_HEADER, EXTENSION, HEADER_PREFIX, ROUTES, SECRET, duration,
-    encoded, filter as admission, local_reply, over_ads, tcp_address,
+    CLUSTER_HEADER, ENDPOINT_HEADER, EXTENSION, HEADER_PREFIX, ROUTES, duration, encoded,
+    filter as admission, local_reply, over_ads, secret, tcp_address,
 };
 
-/// `asks_for_certificates`: clients may present one, which then has to be good.
-pub(super) fn listener(spec: &ListenerSpec, asks_for_certificates: bool) -> Resource {
+pub(super) fn listener(spec: &ListenerSpec, certificates: &Certificates) -> Resource {
     let message = Listener {
         name: spec.name.clone(),
         address: Some(tcp_address(SocketAddr::new(spec.address, spec.port))),
@@ -45,7 +44,7 @@ pub(super) fn listener(spec: &ListenerSpec, asks_for_certificates: bool) -> Reso
                     connection_manager(),
                 ))),
             }],
-            transport_socket: Some(tls(asks_for_certificates)),
+            transport_socket: Some(tls(certificates)),
             transport_socket_connect_timeout: Some(duration(HANDSHAKE)),
             ..FilterChain::default()
         }],
@@ -54,45 +53,11 @@ pub(super) fn listener(spec: &ListenerSpec, asks_for_certificates: bool) -> Reso
     };
     let listener = encoded(&spec.name, &message)
         .refers_to(ResourceType::Route, ROUTES)
-        .refers_to(ResourceType::Secret, SECRET)
         .refers_to(ResourceType::Extension, EXTENSION);
-    if asks_for_certificates {
-        return listener.refers_to(ResourceType::Secret, CLIENT_CA);
-    }
-    listener
-}
-
-/// Envoy lets nobody in whose certificate is not signed by these; who presents none is let in.
-pub(super) fn client_ca(pem: &str) -> Resource {
-    let message = Secret {
-        name: CLIENT_CA.to_owned(),
-        r#type: Some(secret::Type::ValidationContext(
-            CertificateValidationContext {
-                trusted_ca: inline(pem),
-                ..CertificateValidationContext::default()
-            },
-        )),
-    };
-    encoded(CLIENT_CA, &message)
-}
-
-fn inline(pem: &str) -> Option<DataSource> {
-    Some(DataSource {
-        specifier: Some(data_source::Specifier::InlineString(pem.to_owned())),
-        ..DataSource::default()
+    let secrets = secret::presented(certificates).chain(secret::client_ca(certificates));
+    secrets.fold(listener, |listener, name| {
+        listener.refers_to(ResourceType::Secret, name)
     })
-}
-
-pub(super) fn secret(certificate: &Certificate) -> Resource {
-    let message = Secret {
-        name: SECRET.to_owned(),
-        r#type: Some(secret::Type::TlsCertificate(TlsCertificate {
-            certificate_chain: inline(&certificate.chain_pem),
-            private_key: inline(&certificate.private_key_pem),
-            ..TlsCertificate::default()
-        })),
-    };
-    encoded(SECRET, &message)
 }
 
 fn connection_manager() -> HttpConnectionManager {
@@ -223,7 +188,9 @@ fn remove_prefix(prefix: &str) -> HeaderMutation {
     }
 }
 
-fn tls(asks_for_certificates: bool) -> TransportSocket {
+/// Envoy shows each client the first of the certificates that has the name it asks for, and the first of all if none
+/// has. It lets in who presents no certificate of its own, and nobody whose certificate `client_ca` has not signed.
+fn tls(certificates: &Certificates) -> TransportSocket {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
@@ -234,18 +201,12 @@ fn tls(asks_for_certificates: bool) -> TransportSocket {
                 ecdh_curves: owned(CURVES),
                 ..TlsParameters::default()
             }),
-            tls_certificate_sds_secret_configs: vec![SdsSecretConfig {
-                name: SECRET.to_owned(),
-                sds_config: Some(over_ads()),
-            }],
-            validation_context_type: asks_for_certificates.then(|| {
-                common_tls_context::ValidationContextType::ValidationContextSdsSecretConfig(
-                    SdsSecretConfig {
-                        name: CLIENT_CA.to_owned(),
-                        sds_config: Some(over_ads()),
-                    },
-                )
-            }),
+            tls_certificate_sds_secret_configs: secret::presented(certificates)
+                .map(secret_over_ads)
+                .collect(),
+            validation_context_type: secret::client_ca(certificates)
+                .map(secret_over_ads)
+                .map(common_tls_context::ValidationContextType::ValidationContextSdsSecretConfig),
             // WebSockets over HTTP/2 are another matter.
             alpn_protocols: vec!["http/1.1".to_owned()],
             ..CommonTlsContext::default()
@@ -255,6 +216,13 @@ fn tls(asks_for_certificates: bool) -> TransportSocket {
     TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
         config_type: Some(transport_socket::ConfigType::TypedConfig(pack_any(context))),
+    }
+}
+
+fn secret_over_ads(name: String) -> SdsSecretConfig {
+    SdsSecretConfig {
+        name,
+        sds_config: Some(over_ads()),
     }
 }
 
@@ -282,7 +250,7 @@ const SOCKET_OPTIONS: &[(&str, i64, i64, i64)] = &[
     ("TCP_KEEPCNT", 6, 6, 3),
 ];
 
-/// Mozilla's intermediate configuration, as far as BoringSSL has it. TLS 1.3 has its own, which is not chosen.
+/// Mozilla's intermediate configuration, guidelines 6.0: these, and the curves below. Those of TLS 1.3 are not chosen.
 const CIPHER_SUITES: &[&str] = &[
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -291,4 +259,4 @@ const CIPHER_SUITES: &[&str] = &[
     "ECDHE-ECDSA-CHACHA20-POLY1305",
     "ECDHE-RSA-CHACHA20-POLY1305",
 ];
-const CURVES: &[&str] = &["X25519", "P-256", "P-384"];
+const CURVES: &[&str] = &["X25519MLKEM768", "X25519", "P-256", "P-384"];

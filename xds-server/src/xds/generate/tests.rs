@@ -6,7 +6,8 @@ use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config;
 
 use super::super::gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec, PoolSpec,
+    Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec,
+    PoolSpec, SniCertificate,
 };
 use super::super::snapshot::Inconsistent;
 use super::*;
@@ -76,13 +77,29 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
         ),
         (
             "certificate",
-            |gateway| gateway.certificate.chain_pem.push('x'),
+            |gateway| gateway.certificates.default.chain_pem.push('x'),
             &[(Secret, "berth")],
         ),
         (
             "key",
-            |gateway| gateway.certificate.private_key_pem.push('x'),
+            |gateway| gateway.certificates.default.private_key_pem.push('x'),
             &[(Secret, "berth")],
+        ),
+        (
+            "certificate of a name",
+            |gateway| {
+                let sni = &mut gateway.certificates.by_sni[0];
+                sni.certificate.chain_pem.push('x');
+            },
+            &[(Secret, "berth/example-org")],
+        ),
+        (
+            "authorities",
+            |gateway| {
+                let ca = &mut gateway.certificates.client_ca_pem;
+                ca.as_mut().unwrap().push('x');
+            },
+            &[(Secret, "berth_client_ca")],
         ),
         (
             "handshake",
@@ -253,17 +270,24 @@ fn gateway() -> Gateway {
         address: SocketAddr::new(IpAddr::from([10, 0, 0, host]), port),
         health,
     };
+    let certificate = |of: &str| Certificate {
+        chain_pem: format!("(a certificate{of})"),
+        private_key_pem: format!("(a private key{of})"),
+    };
     let cluster = |name: &str, endpoints| ClusterSpec {
         name: name.to_owned(),
         endpoints,
     };
     Gateway {
         listeners: vec![listener("https", 443), listener("cloudxr", 48_322)],
-        certificate: Certificate {
-            chain_pem: "(a certificate)".to_owned(),
-            private_key_pem: "(a private key)".to_owned(),
+        certificates: Certificates {
+            default: certificate(""),
+            by_sni: vec![SniCertificate {
+                name: "example-org".to_owned(),
+                certificate: certificate(" of example.org"),
+            }],
+            client_ca_pem: Some("(who signs clients' certificates)".to_owned()),
         },
-        client_ca_pem: None,
         filter: FilterSpec {
             module_path: "/usr/lib/berth/filter.wasm".into(),
             vm_id: "berth".to_owned(),

@@ -15,7 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
-use berth::xds::{Certificate, FilterSpec, Gateway, PoolSpec, Profiles, XdsServer};
+use berth::xds::{Certificate, Certificates, FilterSpec, Gateway, PoolSpec, Profiles, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -235,6 +235,7 @@ impl Side {
         // There are no probes: its instances are up from the start.
         let (_, probes) = mpsc::channel(1);
         let (controller, task) = controller::run(Parts {
+            certificates: watch::channel(Arc::default()).1,
             clock,
             durability: Durability {
                 journal,
@@ -337,11 +338,14 @@ fn fleet() -> Fleet {
 fn gateway() -> Gateway {
     Gateway {
         listeners: Vec::new(),
-        certificate: Certificate {
-            chain_pem: String::new(),
-            private_key_pem: String::new(),
+        certificates: Certificates {
+            default: Certificate {
+                chain_pem: String::new(),
+                private_key_pem: String::new(),
+            },
+            by_sni: Vec::new(),
+            client_ca_pem: None,
         },
-        client_ca_pem: None,
         filter: FilterSpec {
             module_path: "/berth_filter.wasm".into(),
             vm_id: "berth".to_owned(),

@@ -37,14 +37,15 @@ fn golden() {
     let mut joined = gateway();
     joined.listeners.clear();
     joined.pools.drain(..1);
-    let mut certificates = whole.clone();
-    certificates.client_ca_pem = Some("(who signs clients' certificates)".to_owned());
+    let certificates = whole.clone();
+    whole.certificates.by_sni.clear();
+    whole.certificates.client_ca_pem = None;
     let all = &ResourceType::ALL[..];
     let tls = &[ResourceType::Listener, ResourceType::Secret];
     for (name, gateway, types) in [
         ("gateway", whole, all),
         ("joined", joined, all),
-        ("client_certificates", certificates, tls),
+        ("certificates", certificates, tls),
     ] {
         let snapshot = generate(&gateway).unwrap();
         let path: PathBuf = [
