@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{
     Config, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway, yaml,
 };
-use crate::{fleet::Thresholds, placement::Labels};
+use crate::{fleet::Thresholds, placement::Labels, tls::TlsFiles};
 
 mod broken;
 mod broken_admission;
@@ -57,9 +57,7 @@ fn complaints(from: &str, to: &str) -> Vec<String> {
 fn every_mistake_is_named_with_its_place_and_remedy() {
     for (from, to, expected) in broken::CASES.iter().chain(broken_admission::CASES) {
         let found = complaints(from, to);
-        if found != *expected {
-            println!("CASE {}", serde_json::json!([from, to, found]));
-        }
+        assert_eq!(found, *expected, "`{from}` replaced by `{to}`");
     }
 }
 
@@ -105,6 +103,25 @@ fn what_is_no_mapping_is_no_configuration() {
         let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(found, [expected], "of {text:?}");
     }
+}
+
+#[test]
+fn where_both_sides_show_certificates_nothing_is_plain() {
+    let xds = |fields: &str| parse(&GOOD.replace("{ listen: 127.0.0.1:18000 }", fields)).unwrap();
+    assert_eq!(
+        xds("{ listen: 10.0.0.1:1, allow_plaintext: true }").xds_tls,
+        None
+    );
+    let config = xds(
+        "{ listen: 0.0.0.0:18000, tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: /etc/berth/ca.pem } }",
+    );
+    assert_eq!(config.xds.to_string(), "0.0.0.0:18000");
+    let files = TlsFiles {
+        certificate_chain: "/etc/berth/cert.pem".into(),
+        private_key: "/etc/berth/key.pem".into(),
+        client_ca: "/etc/berth/ca.pem".into(),
+    };
+    assert_eq!(config.xds_tls, Some(files));
 }
 
 #[test]

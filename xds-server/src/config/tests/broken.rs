@@ -71,6 +71,59 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "{ listen: 127.0.0.1:18000 }",
+        "{ tls: { certificate_chain: cert.pem, private_key: key.pem } }",
+        &["1:44: xds.tls.client_ca: is missing: berth.example.yaml shows what to write"],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ allow_plaintext: true, tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: ca.pem } }",
+        &[
+            "1:25: xds.allow_plaintext: nothing is said in plaintext where there is `tls`: remove one of the two",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: gone.pem, private_key: gone-too.pem, client_ca: jwks.json } }",
+        &[
+            "1:53: xds.tls.certificate_chain: cannot read /etc/berth/gone.pem: entity not found; a relative path starts at the folder of this file",
+            "1:76: xds.tls.private_key: cannot read /etc/berth/gone-too.pem: entity not found; a relative path starts at the folder of this file",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: jwks.json, private_key: key.pem, client_ca: ca.pem } }",
+        &[
+            "1:53: xds.tls.certificate_chain: /etc/berth/jwks.json has no certificate that can be read: it must hold the chain in PEM, leaf first, in `-----BEGIN CERTIFICATE-----` blocks",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: cert.pem, private_key: jwks.json, client_ca: ca.pem } }",
+        &[
+            "1:76: xds.tls.private_key: /etc/berth/jwks.json has no private key that can be used: it must hold one in PEM, unencrypted, RSA or ECDSA on P-256 or P-384",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: cert.pem, private_key: other-key.pem, client_ca: ca.pem } }",
+        &[
+            "1:76: xds.tls.private_key: /etc/berth/other-key.pem is not the key of the first certificate in /etc/berth/cert.pem: name the pair that was issued together, leaf certificate first",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: jwks.json } }",
+        &[
+            "1:96: xds.tls.client_ca: /etc/berth/jwks.json has no certificate that can be read: it must hold those of the authorities to trust, in PEM",
+        ],
+    ),
+    (
+        "{ listen: '[::1]:18001' }",
+        "{ tls: {} }",
+        &["2:10: admin.tls: is not a field of the configuration: here go listen, allow_plaintext"],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
         "{ listen: localhost:18000 }",
         &[
             "1:16: xds.listen: `localhost:18000` is not ip:port: write an IP address and a port from 1 to 65535, such as 10.0.0.1:49100 or [fd00::1]:49100 (names are not looked up)",
