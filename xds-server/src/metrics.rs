@@ -16,6 +16,7 @@ use crate::controller::InstanceStatus;
 use crate::keys::IssuerKeys;
 use crate::placement::{Counts, PoolName, Time};
 use crate::store::writer::Progress;
+use crate::tls::Denials;
 use crate::xds::ResourceType;
 
 /// What is counted at the edge; the cores count the rest themselves.
@@ -31,6 +32,8 @@ pub struct Metrics {
 pub struct Scrape<'a> {
     /// Placement's counts.
     pub counts: &'a Counts,
+    /// Whom the xDS port has turned away.
+    pub denials: &'a Denials,
     /// All instances.
     pub instances: Vec<InstanceStatus>,
     /// The keys that admission uses.
@@ -160,6 +163,7 @@ impl Metrics {
             "Responses refused by proxies, by resource type",
             self.refused_resources.clone(),
         );
+        scrape.denials.register(&mut registry);
         counters(&mut registry, scrape.counts);
         plain_counters(
             &mut registry,
@@ -354,6 +358,7 @@ mod tests {
     use berth_admission::Family;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::fleet::Health;
     use crate::keys::{Fetches, Held, KeySet, Place};
     use crate::placement::{EndCause, Ignored, InstanceView};
@@ -398,6 +403,7 @@ mod tests {
             keys: &[issuer],
             now: Time(Duration::from_secs(7)),
             counts: &counts,
+            denials: &Denials::new(Clock::start()),
             instances: vec![instance],
             learning: false,
             nodes: 0,
@@ -418,7 +424,7 @@ mod tests {
             text.contains("berth_keys_age_seconds{issuer=\"https://a.example\"} 7\n"),
             "{text}"
         );
-        assert_eq!(names.len(), 24, "{text}");
+        assert_eq!(names.len(), 26, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tracing::{error, info};
 
 use crate::admin::{self, KeysView};
@@ -29,6 +29,7 @@ use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
+use crate::tls::{self, Denials, Incoming, TlsFilesError};
 use crate::xds::{
     Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
 };
@@ -57,6 +58,9 @@ pub enum ServeError {
     /// The xDS and session server broke.
     #[error("the xDS server failed: {0}")]
     Xds(#[from] tonic::transport::Error),
+    /// What the xDS port is to show cannot be shown any more.
+    #[error("{0} (`xds.tls`)")]
+    XdsTls(#[from] TlsFilesError),
     /// The admin server broke, or signals cannot be had.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -88,6 +92,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let xds_listener = bind("xds", config.xds).await?;
     let admin_listener = bind("admin", config.admin).await?;
     let clock = Clock::start();
+    let denials = Denials::new(clock);
     let keys = keys(&config, clock).await?;
     let mut admission = keys.watch();
     let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
@@ -116,6 +121,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     journal.submit(memory::restore(loaded, clock, &mut placement, &mut fleet));
     let (controller, task) = controller::run(Parts {
         clock,
+        denials: denials.clone(),
         durability: Durability {
             journal,
             progress,
@@ -137,11 +143,17 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
         .add_service(
-            SessionsServer::new(SessionService::new(controller.clone(), admitter))
-                .max_decoding_message_size(MAX_MESSAGE),
+            SessionsServer::new(SessionService::new(
+                controller.clone(),
+                admitter,
+                denials.clone(),
+            ))
+            .max_decoding_message_size(MAX_MESSAGE),
         );
-    // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.
-    let xds_listener = TcpIncoming::from(xds_listener).with_nodelay(Some(true));
+    let xds_incoming = match config.xds_tls.clone() {
+        Some(files) => tls::mutual(xds_listener, files, denials)?,
+        None => tls::plain(xds_listener),
+    };
     let known_keys = KeysView {
         issuers: keys.issuers(),
         clock,
@@ -149,7 +161,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let admin = admin::router(controller.clone(), history, known_keys);
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
-        (grpc, xds_listener),
+        (grpc, xds_incoming),
         (admin, admin_listener),
         tokio::spawn(task),
     );
@@ -165,7 +177,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 }
 
 async fn serve(
-    (grpc, xds_listener): (Router, TcpIncoming),
+    (grpc, xds_incoming): (Router, Incoming),
     (admin, admin_listener): (axum::Router, TcpListener),
     task: JoinHandle<Ended>,
 ) -> Result<(), ServeError> {
@@ -174,7 +186,7 @@ async fn serve(
         // An error means that the sender is gone, which is a stop too.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    let grpc = grpc.serve_with_incoming_shutdown(xds_listener, stopped(stopping.clone()));
+    let grpc = grpc.serve_with_incoming_shutdown(xds_incoming, stopped(stopping.clone()));
     let admin = axum::serve(admin_listener, admin).with_graceful_shutdown(stopped(stopping));
 
     let serving = async { tokio::try_join!(async { Ok(grpc.await?) }, async { Ok(admin.await?) }) };

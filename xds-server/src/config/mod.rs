@@ -19,6 +19,7 @@ use crate::{
     keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
+    tls::TlsFiles,
 };
 
 pub use error::{ConfigError, Fault, Problem};
@@ -40,6 +41,8 @@ mod yaml;
 pub struct Config {
     /// Where ADS and the session service listen.
     pub xds: SocketAddr,
+    /// What both sides show each other there; `None`: nothing, and it is not encrypted.
+    pub xds_tls: Option<TlsFiles>,
     /// Where the admin API and the metrics listen.
     pub admin: SocketAddr,
     /// What Envoy listens on, in the order of the file; at least one.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
-    pub(super) xds: Option<RawEndpoint>,
+    pub(super) xds: Option<RawXds>,
     pub(super) admin: Option<RawEndpoint>,
     pub(super) listeners: Vec<RawListener>,
     pub(super) tls: RawTls,
@@ -24,6 +24,23 @@ pub(super) struct RawConfig {
     pub(super) pools: Vec<RawPool>,
     pub(super) timing: Option<RawTiming>,
     pub(super) store: Option<RawStore>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawXds {
+    pub(super) listen: Option<String>,
+    #[serde(default)]
+    pub(super) allow_plaintext: bool,
+    pub(super) tls: Option<RawXdsTls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawXdsTls {
+    pub(super) certificate_chain: PathBuf,
+    pub(super) private_key: PathBuf,
+    pub(super) client_ca: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -28,6 +28,7 @@ use crate::probes::ProbeResult;
 use crate::reach::Reach;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
+use crate::tls::Denials;
 use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
 
 /// What the task works with.
@@ -35,6 +36,8 @@ use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
 pub struct Parts {
     /// Tells the time.
     pub clock: Clock,
+    /// Whom the xDS port has turned away, for the metrics.
+    pub denials: Denials,
     /// Remembers the leases.
     pub durability: Durability,
     /// The instances.
@@ -310,6 +313,7 @@ impl Task {
     fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
             counts: self.parts.placement.counts(),
+            denials: &self.parts.denials,
             instances: self.instances(now),
             keys: &self.parts.keys.borrow(),
             now: self.parts.clock.now(),

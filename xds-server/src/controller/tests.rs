@@ -16,6 +16,7 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
+use crate::tls::Denials;
 use crate::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
 
 /// How a store does.
@@ -162,6 +163,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
     let (probes, results) = mpsc::channel(1);
     let (controller, task) = run(Parts {
         clock,
+        denials: Denials::new(clock),
         durability: Durability {
             journal,
             progress: progress.clone(),

@@ -1,0 +1,160 @@
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
+
+/// The files of a server that asks its clients for certificates; absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// What it shows, PEM, leaf first.
+    pub certificate_chain: PathBuf,
+    /// The leaf's key, PEM.
+    pub private_key: PathBuf,
+    /// Who signs clients' certificates, PEM.
+    pub client_ca: PathBuf,
+}
+
+/// What was read of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Of the chain's file.
+    pub certificate_chain: Vec<u8>,
+    /// Of the key's.
+    pub private_key: Vec<u8>,
+    /// Of the authorities'.
+    pub client_ca: Vec<u8>,
+}
+
+/// Why files do not hold what they should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenTls {
+    /// Certificate and key are strangers.
+    #[error("{} is not the key of the first certificate in {}", key.display(), chain.display())]
+    KeyMismatch {
+        /// The key's file.
+        key: PathBuf,
+        /// The chain's file.
+        chain: PathBuf,
+    },
+    /// No certificate in the file.
+    #[error("{} has no certificate that can be read", .0.display())]
+    NoCertificate(PathBuf),
+    /// Nobody to trust in the file.
+    #[error("{} has no certificate of an authority that can be read", .0.display())]
+    NoClientCa(PathBuf),
+    /// No private key in the file.
+    #[error("{} has no private key that can be used", .0.display())]
+    NoPrivateKey(PathBuf),
+}
+
+/// Why there is nothing to shake hands with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFilesError {
+    /// The files are there.
+    #[error(transparent)]
+    Broken(#[from] BrokenTls),
+    /// A file cannot be read.
+    #[error("cannot read {}: {kind}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        kind: io::ErrorKind,
+    },
+}
+
+impl TlsFiles {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// [`TlsFilesError::Unreadable`].
+    pub fn read(
+        &self,
+        read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<Contents, TlsFilesError> {
+        let read = |path: &PathBuf| {
+            read(path).map_err(|error| TlsFilesError::Unreadable {
+                path: path.clone(),
+                kind: error.kind(),
+            })
+        };
+        Ok(Contents {
+            certificate_chain: read(&self.certificate_chain)?,
+            private_key: read(&self.private_key)?,
+            client_ca: read(&self.client_ca)?,
+        })
+    }
+
+    /// TLS 1.2 or 1.3 with HTTP/2 inside, for clients whose certificates `client_ca` has signed and nobody else.
+    ///
+    /// # Errors
+    /// [`BrokenTls`], of the first file that is wrong.
+    pub fn server_config(&self, contents: &Contents) -> Result<Arc<ServerConfig>, BrokenTls> {
+        let provider = Arc::new(ring::default_provider());
+        let certified = self.certified(contents, &provider)?;
+        let no_ca = || BrokenTls::NoClientCa(self.client_ca.clone());
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&contents.client_ca).ok_or_else(no_ca)? {
+            roots.add(certificate).map_err(|_| no_ca())?;
+        }
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            // Of ring's suites there are some for each version, so this is not about versions.
+            .map_err(|_| BrokenTls::NoPrivateKey(self.private_key.clone()))?
+            .with_client_cert_verifier(verifier.build().map_err(|_| no_ca())?)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        // A session that is resumed has its certificate checked no more, as when it has expired meanwhile. A proxy
+        // connects once and stays, so there is nothing to be saved.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    fn certified(
+        &self,
+        contents: &Contents,
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, BrokenTls> {
+        let no_certificate = || BrokenTls::NoCertificate(self.certificate_chain.clone());
+        let no_private_key = || BrokenTls::NoPrivateKey(self.private_key.clone());
+        let chain = certificates(&contents.certificate_chain).ok_or_else(no_certificate)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&contents.private_key).map_err(|_| no_private_key())?;
+        let key = provider.key_provider.load_private_key(key);
+        let certified = CertifiedKey::new(chain, key.map_err(|_| no_private_key())?);
+        match certified.keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+            Err(Error::InconsistentKeys(_)) => Err(BrokenTls::KeyMismatch {
+                key: self.private_key.clone(),
+                chain: self.certificate_chain.clone(),
+            }),
+            Err(_) => Err(no_certificate()),
+        }
+    }
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contents").finish_non_exhaustive()
+    }
+}
+
+/// At least one, and nothing beside that is cut off.
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_slice_iter(pem);
+    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().ok()?;
+    (!certificates.is_empty()).then_some(certificates)
+}
+
+#[cfg(test)]
+pub(super) mod tests;
