@@ -15,7 +15,7 @@ mod resource;
 mod service;
 mod subscription;
 
-pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
+pub use bootstrap::{BootstrapSpec, BootstrapTls, bootstrap_yaml};
 pub use delta::{Answer, DeltaRequest, DeltaResponse, DeltaStream, StreamEvent};
 pub use gateway::{
     Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
