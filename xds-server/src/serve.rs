@@ -158,6 +158,11 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         issuers: keys.issuers(),
         clock,
     };
+    let watched = config.pools.iter().filter_map(|pool| {
+        let tls = pool.instance_tls.as_ref()?;
+        Some((pool.name.clone(), tls.files.clone()))
+    });
+    let watching = tokio::spawn(tls::watch_instances(watched.collect(), controller.clone()));
     let admin = admin::router(controller.clone(), history, known_keys);
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
@@ -169,6 +174,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         served = served => served,
         Err(error) = tell_filters(&config, admission, controller) => Err(error.into()),
     };
+    watching.abort();
     drop(probes);
     if let Ok(Err(error)) = tokio::task::spawn_blocking(|| writer.stop()).await {
         error!(%error, "what the store has not got is lost");
@@ -291,6 +297,7 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
     let pools = config.pools.iter().map(|pool| PoolSpec {
         name: pool.name.to_string(),
         connect_timeout: config.timing.handshake_timeout,
+        tls: pool.instance_tls.as_ref().map(|tls| tls.tls.clone()),
         clusters: Vec::new(),
     });
     Gateway {

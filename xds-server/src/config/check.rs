@@ -20,6 +20,7 @@ use super::{
 };
 
 mod admission;
+mod instance_tls;
 mod issuers;
 mod policy;
 mod pools;

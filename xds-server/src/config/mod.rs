@@ -19,7 +19,8 @@ use crate::{
     keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
-    tls::TlsFiles,
+    tls::{InstanceFiles, TlsFiles},
+    xds,
 };
 
 pub use error::{ConfigError, Fault, Problem};
@@ -143,6 +144,17 @@ pub struct Pool {
     pub probe: Probe,
     /// The rules of its leases.
     pub policy: PoolPolicy,
+    /// What proxies and its instances show each other; `None`: nothing, and what they say is not encrypted.
+    pub instance_tls: Option<InstanceTls>,
+}
+
+/// What proxies and a pool's instances show each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceTls {
+    /// Where it is.
+    pub files: InstanceFiles,
+    /// What is in there.
+    pub tls: xds::InstanceTls,
 }
 
 /// One CloudXR server instance.

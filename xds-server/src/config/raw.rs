@@ -156,6 +156,7 @@ pub(super) struct RawPool {
     pub(super) family: String,
     pub(super) instances: Vec<RawInstance>,
     pub(super) probe: Option<RawProbe>,
+    pub(super) instance_tls: Option<RawInstanceTls>,
     pub(super) choice: Option<String>,
     pub(super) second_device: Option<String>,
     pub(super) resume_window: Option<String>,
@@ -174,6 +175,15 @@ pub(super) struct RawPool {
     pub(super) audiences: Vec<String>,
     #[serde(default)]
     pub(super) allow: Vec<AllowConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInstanceTls {
+    pub(super) ca: PathBuf,
+    pub(super) server_name: Option<String>,
+    pub(super) certificate_chain: Option<PathBuf>,
+    pub(super) private_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

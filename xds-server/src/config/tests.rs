@@ -125,6 +125,24 @@ fn where_both_sides_show_certificates_nothing_is_plain() {
 }
 
 #[test]
+fn what_instances_show_is_read() {
+    let with = |fields: &str| {
+        let text = GOOD.replace("  second_device: allow\n", fields);
+        parse(&text).unwrap().pools.swap_remove(0).instance_tls
+    };
+    assert_eq!(with(""), None);
+    let tls = with("  instance_tls: { ca: ca.pem }\n").unwrap();
+    assert_eq!(tls.files.ca, Path::new("/etc/berth/ca.pem"));
+    assert_eq!((&tls.tls.certificate, &tls.tls.server_name), (&None, &None));
+    let tls = with("  instance_tls: { ca: ca.pem, server_name: runtime.example, certificate_chain: cert.pem, private_key: key.pem }\n").unwrap();
+    assert_eq!(tls.tls.server_name.as_deref(), Some("runtime.example"));
+    let certificate = tls.tls.certificate.unwrap();
+    assert_eq!(certificate.chain_pem, FILES["/etc/berth/cert.pem"]);
+    assert_eq!(certificate.private_key_pem, FILES["/etc/berth/key.pem"]);
+    assert_eq!(tls.tls.ca_pem, FILES["/etc/berth/ca.pem"]);
+}
+
+#[test]
 fn a_valid_file_says_what_it_says() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.xds.to_string(), "127.0.0.1:18000");

@@ -29,7 +29,7 @@ use crate::reach::Reach;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
 use crate::tls::Denials;
-use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
+use crate::xds::{Gateway, InstanceTls, InvalidGateway, NodeEvent, XdsServer};
 
 /// What the task works with.
 #[derive(Debug)]
@@ -185,6 +185,7 @@ impl Task {
             }
             Event::FilterConfiguration(configuration) => self.configure_filters(configuration),
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
+            Event::InstanceTls(pool, tls) => self.reach_by_tls(&pool, tls),
             Event::LiftRevocation(id, reply) => {
                 let known = placement.lift_revocation(id);
                 if known {
@@ -307,6 +308,20 @@ impl Task {
         if *current != configuration {
             *current = configuration;
             self.unpublished = true;
+        }
+    }
+
+    /// Proxies take that too without a new cluster, so no session ends by it.
+    fn reach_by_tls(&mut self, pool: &PoolName, tls: InstanceTls) {
+        let mut pools = self.parts.gateway.pools.iter_mut();
+        let spec = pools.find(|spec| spec.name == pool.as_str());
+        let current = spec.and_then(|spec| spec.tls.as_mut());
+        if let Some(current) = current
+            && *current != tls
+        {
+            *current = tls;
+            self.unpublished = true;
+            info!(%pool, "proxies are told of other certificates for its instances");
         }
     }
 

@@ -187,6 +187,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
             pools: vec![PoolSpec {
                 name: "web".to_owned(),
                 connect_timeout: Duration::from_secs(5),
+                tls: None,
                 clusters: Vec::new(),
             }],
         },

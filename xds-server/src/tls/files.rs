@@ -48,7 +48,7 @@ pub enum BrokenTls {
     NoCertificate(PathBuf),
     /// Nobody to trust in the file.
     #[error("{} has no certificate of an authority that can be read", .0.display())]
-    NoClientCa(PathBuf),
+    NoCa(PathBuf),
     /// No private key in the file.
     #[error("{} has no private key that can be used", .0.display())]
     NoPrivateKey(PathBuf),
@@ -79,16 +79,10 @@ impl TlsFiles {
         &self,
         read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Contents, TlsFilesError> {
-        let read = |path: &PathBuf| {
-            read(path).map_err(|error| TlsFilesError::Unreadable {
-                path: path.clone(),
-                kind: error.kind(),
-            })
-        };
         Ok(Contents {
-            certificate_chain: read(&self.certificate_chain)?,
-            private_key: read(&self.private_key)?,
-            client_ca: read(&self.client_ca)?,
+            certificate_chain: read_file(&self.certificate_chain, read)?,
+            private_key: read_file(&self.private_key, read)?,
+            client_ca: read_file(&self.client_ca, read)?,
         })
     }
 
@@ -98,8 +92,12 @@ impl TlsFiles {
     /// [`BrokenTls`], of the first file that is wrong.
     pub fn server_config(&self, contents: &Contents) -> Result<Arc<ServerConfig>, BrokenTls> {
         let provider = Arc::new(ring::default_provider());
-        let certified = self.certified(contents, &provider)?;
-        let no_ca = || BrokenTls::NoClientCa(self.client_ca.clone());
+        let certified = certified(
+            (&self.certificate_chain, &contents.certificate_chain),
+            (&self.private_key, &contents.private_key),
+            &provider,
+        )?;
+        let no_ca = || BrokenTls::NoCa(self.client_ca.clone());
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&contents.client_ca).ok_or_else(no_ca)? {
             roots.add(certificate).map_err(|_| no_ca())?;
@@ -119,28 +117,6 @@ impl TlsFiles {
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
-
-    fn certified(
-        &self,
-        contents: &Contents,
-        provider: &CryptoProvider,
-    ) -> Result<CertifiedKey, BrokenTls> {
-        let no_certificate = || BrokenTls::NoCertificate(self.certificate_chain.clone());
-        let no_private_key = || BrokenTls::NoPrivateKey(self.private_key.clone());
-        let chain = certificates(&contents.certificate_chain).ok_or_else(no_certificate)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&contents.private_key).map_err(|_| no_private_key())?;
-        let key = provider.key_provider.load_private_key(key);
-        let certified = CertifiedKey::new(chain, key.map_err(|_| no_private_key())?);
-        match certified.keys_match() {
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
-            Err(Error::InconsistentKeys(_)) => Err(BrokenTls::KeyMismatch {
-                key: self.private_key.clone(),
-                chain: self.certificate_chain.clone(),
-            }),
-            Err(_) => Err(no_certificate()),
-        }
-    }
 }
 
 impl fmt::Debug for Contents {
@@ -149,8 +125,40 @@ impl fmt::Debug for Contents {
     }
 }
 
+pub(super) fn read_file(
+    path: &Path,
+    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, TlsFilesError> {
+    read(path).map_err(|error| TlsFilesError::Unreadable {
+        path: path.to_owned(),
+        kind: error.kind(),
+    })
+}
+
+/// A chain and the key of its leaf, each with its path.
+pub(super) fn certified(
+    (chain_path, chain): (&Path, &[u8]),
+    (key_path, key): (&Path, &[u8]),
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, BrokenTls> {
+    let no_certificate = || BrokenTls::NoCertificate(chain_path.to_owned());
+    let no_private_key = || BrokenTls::NoPrivateKey(key_path.to_owned());
+    let chain = certificates(chain).ok_or_else(no_certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| no_private_key())?;
+    let key = provider.key_provider.load_private_key(key);
+    let certified = CertifiedKey::new(chain, key.map_err(|_| no_private_key())?);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => Err(BrokenTls::KeyMismatch {
+            key: key_path.to_owned(),
+            chain: chain_path.to_owned(),
+        }),
+        Err(_) => Err(no_certificate()),
+    }
+}
+
 /// At least one, and nothing beside that is cut off.
-fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = CertificateDer::pem_slice_iter(pem);
     let certificates: Vec<_> = certificates.collect::<Result<_, _>>().ok()?;
     (!certificates.is_empty()).then_some(certificates)

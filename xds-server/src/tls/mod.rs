@@ -1,12 +1,13 @@
-//! The xDS port over TLS that both sides prove who they are in.
+//! The xDS port over TLS that both sides prove who they are in, and what proxies and instances show each other.
 //!
-//! `files` (what the files have to hold) and `denials`' pace are pure; `reload` reads the files again and again, and
-//! `incoming` shakes hands.
+//! `files` (what files have to hold) and `denials`' pace are pure; `reload` and `instances` read them again and again,
+//! and `incoming` shakes hands.
 
 mod connection;
 mod denials;
 mod files;
 mod incoming;
+mod instances;
 mod reload;
 
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ pub use connection::Connection;
 pub use denials::Denials;
 pub use files::{BrokenTls, Contents, TlsFiles, TlsFilesError};
 pub use incoming::{HandshakeError, Incoming};
+pub use instances::{InstanceContents, InstanceFiles, PairFiles, watch_instances};
 
 use incoming::Limits;
 

@@ -8,12 +8,11 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use super::files::{Contents, TlsFiles, TlsFilesError};
+use super::files::{BrokenTls, Contents, TlsFiles, TlsFilesError};
 
 /// What was last read, so that each content is looked into, and spoken of, once. Pure: readings come in.
-struct Readings {
-    files: TlsFiles,
-    last: Result<Contents, TlsFilesError>,
+pub(super) struct Readings<C> {
+    last: Option<Result<C, TlsFilesError>>,
 }
 
 /// Has `current` be what the files hold, until nobody looks at it any more. While they do not hold what they should,
@@ -24,8 +23,7 @@ pub(super) async fn reload(
     current: watch::Sender<Arc<ServerConfig>>,
 ) {
     let mut readings = Readings {
-        files,
-        last: Ok(contents),
+        last: Some(Ok(contents)),
     };
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -34,11 +32,12 @@ pub(super) async fn reload(
             _ = ticks.tick() => {}
             () = current.closed() => return,
         }
-        let files = readings.files.clone();
+        let to_read = files.clone();
         // A file system that hangs holds up nothing else.
         let reading =
-            tokio::task::spawn_blocking(move || files.read(&|path| std::fs::read(path))).await;
-        match reading.ok().and_then(|reading| readings.look(reading)) {
+            tokio::task::spawn_blocking(move || to_read.read(&|path| std::fs::read(path)));
+        let Ok(reading) = reading.await else { continue };
+        match readings.look(reading, |contents| files.server_config(contents)) {
             Some(Ok(config)) => {
                 info!("the xDS port has another certificate, or trusts another CA");
                 current.send_replace(config);
@@ -52,20 +51,28 @@ pub(super) async fn reload(
     }
 }
 
-impl Readings {
+impl<C> Default for Readings<C> {
+    /// Nothing has been read yet.
+    fn default() -> Self {
+        Self { last: None }
+    }
+}
+
+impl<C: PartialEq> Readings<C> {
     /// What a reading has led to, if it is another one.
-    fn look(
+    pub(super) fn look<T>(
         &mut self,
-        reading: Result<Contents, TlsFilesError>,
-    ) -> Option<Result<Arc<ServerConfig>, TlsFilesError>> {
-        if reading == self.last {
+        reading: Result<C, TlsFilesError>,
+        make: impl FnOnce(&C) -> Result<T, BrokenTls>,
+    ) -> Option<Result<T, TlsFilesError>> {
+        if self.last.as_ref() == Some(&reading) {
             return None;
         }
         let led_to = match &reading {
-            Ok(contents) => self.files.server_config(contents).map_err(Into::into),
+            Ok(contents) => make(contents).map_err(TlsFilesError::from),
             Err(error) => Err(error.clone()),
         };
-        self.last = reading;
+        self.last = Some(reading);
         Some(led_to)
     }
 }
@@ -95,8 +102,7 @@ mod tests {
             })
         };
         let mut readings = Readings {
-            files: files.clone(),
-            last: read(&first, &ca),
+            last: Some(read(&first, &ca)),
         };
         let second = ca.server("berth.example");
         let torn = (second.0.clone(), first.1.clone());
@@ -113,7 +119,8 @@ mod tests {
             ("another CA", read(&second, &other), Some(true)),
         ];
         for (title, reading, expected) in cases {
-            let taken = readings.look(reading).map(|led_to| led_to.is_ok());
+            let led_to = readings.look(reading, |contents| files.server_config(contents));
+            let taken = led_to.map(|led_to| led_to.is_ok());
             assert_eq!(taken, expected, "{title}");
         }
     }

@@ -53,7 +53,10 @@ pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
     let transport_socket = tls.as_ref().map(BootstrapTls::transport_socket);
     yaml + &STATIC_PART
         .replace("CONTROL_PLANE", &socket_address(*control_plane))
-        .replace("    TRANSPORT_SOCKET\n", &transport_socket.unwrap_or_default())
+        .replace(
+            "    TRANSPORT_SOCKET\n",
+            &transport_socket.unwrap_or_default(),
+        )
 }
 
 fn socket_address(address: SocketAddr) -> String {

@@ -18,8 +18,8 @@ mod subscription;
 pub use bootstrap::{BootstrapSpec, BootstrapTls, bootstrap_yaml};
 pub use delta::{Answer, DeltaRequest, DeltaResponse, DeltaStream, StreamEvent};
 pub use gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
-    ListenerSpec, PoolSpec, assign_clusters,
+    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InstanceTls,
+    InvalidGateway, ListenerSpec, PoolSpec, assign_clusters,
 };
 pub use generate::generate;
 pub use resource::{

@@ -59,7 +59,7 @@ impl Check<'_> {
         let (field, fault) = match error {
             BrokenTls::KeyMismatch { key, chain } => (key_field, Fault::KeyMismatch { key, chain }),
             BrokenTls::NoCertificate(path) => (chain_field, Fault::NoCertificate(path)),
-            BrokenTls::NoClientCa(path) => (ca_field, Fault::NoCaCertificate(path)),
+            BrokenTls::NoCa(path) => (ca_field, Fault::NoCaCertificate(path)),
             BrokenTls::NoPrivateKey(path) => (key_field, Fault::NoPrivateKey(path)),
         };
         self.fault(field.clone(), fault);

@@ -87,7 +87,7 @@ fn files_that_do_not_fit_are_named() {
     let files = files();
     let chain = || BrokenTls::NoCertificate(files.certificate_chain.clone());
     let key = || BrokenTls::NoPrivateKey(files.private_key.clone());
-    let authorities = || BrokenTls::NoClientCa(files.client_ca.clone());
+    let authorities = || BrokenTls::NoCa(files.client_ca.clone());
     let mismatch = BrokenTls::KeyMismatch {
         key: files.private_key.clone(),
         chain: files.certificate_chain.clone(),

@@ -351,6 +351,7 @@ fn gateway() -> Gateway {
         pools: vec![PoolSpec {
             name: POOL.to_owned(),
             connect_timeout: Duration::from_secs(5),
+            tls: None,
             clusters: Vec::new(),
         }],
     }

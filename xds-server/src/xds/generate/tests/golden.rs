@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     random::v3::Random, subset::v3::Subset,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    DownstreamTlsContext, Secret,
+    DownstreamTlsContext, Secret, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::google::protobuf::StringValue;
@@ -39,12 +39,19 @@ fn golden() {
     joined.pools.drain(..1);
     let mut certificates = whole.clone();
     certificates.client_ca_pem = Some("(who signs clients' certificates)".to_owned());
+    let mut instance_tls = gateway();
+    instance_tls.listeners.clear();
+    instance_tls.pools[0].clusters.truncate(1);
+    instance_tls.pools[0].tls = Some(tls(None, true));
+    instance_tls.pools[1].tls = Some(tls(Some("runtime.example"), false));
+    let instances = &[ResourceType::Cluster, ResourceType::Secret];
     let all = &ResourceType::ALL[..];
-    let tls = &[ResourceType::Listener, ResourceType::Secret];
+    let listeners = &[ResourceType::Listener, ResourceType::Secret];
     for (name, gateway, types) in [
         ("gateway", whole, all),
         ("joined", joined, all),
-        ("client_certificates", certificates, tls),
+        ("client_certificates", certificates, listeners),
+        ("instance_tls", instance_tls, instances),
     ] {
         let snapshot = generate(&gateway).unwrap();
         let path: PathBuf = [
@@ -114,6 +121,7 @@ fn decoded(type_url: &str, body: &[u8]) -> Tree {
         attempt::<StringValue>,
         attempt::<Subset>,
         attempt::<TypedExtensionConfig>,
+        attempt::<UpstreamTlsContext>,
         attempt::<Wasm>,
     ];
     types
