@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, builder::NonEmptyStringValueParser};
@@ -135,7 +135,7 @@ Examples:
   berth bootstrap --node-id edge-3 --control-plane 10.0.0.5:18000 --zone eu-1a > edge-3.yaml
       for an Envoy on another host
   berth bootstrap --node-id edge-4 --ca ca.pem --certificate edge-4.pem --private-key edge-4.key \
-      --server-name berth.example.com --secrets-out secrets.yaml > edge-4.yaml
+      --server-name berth.example.com --secrets-out secrets > edge-4.yaml
       if the configuration has `xds.tls`; the certificate has to name edge-4
 
 Each Envoy needs a node id of its own.")]
@@ -173,8 +173,8 @@ struct TlsOptions {
     /// The name or IP address that the control plane's certificate has
     #[arg(long, value_name = "NAME", requires = "ca", value_parser = NonEmptyStringValueParser::new())]
     server_name: Option<String>,
-    /// Also make this file, which has Envoy take other certificates without a restart; it stays where Envoy sees it
-    #[arg(long, value_name = "FILE", requires = "ca")]
+    /// Also write two files into this folder, which have Envoy take other certificates without a restart; Envoy finds them there
+    #[arg(long, value_name = "FOLDER", requires = "ca")]
     secrets_out: Option<PathBuf>,
 }
 
@@ -220,7 +220,7 @@ impl TlsOptions {
             certificate_chain: absolute(certificate)?,
             private_key: absolute(private_key)?,
             server_name,
-            secrets: secrets_out.map(absolute).transpose()?,
+            secrets_folder: secrets_out.map(absolute).transpose()?,
         }))
     }
 }
@@ -230,15 +230,21 @@ fn absolute(path: PathBuf) -> Result<PathBuf, ConfigCommandError> {
     std::path::absolute(&path).map_err(|error| ConfigCommandError::Path { path, error })
 }
 
-/// In place of the one that is there: it is the same, or was for other paths.
+/// In place of those that are there: they are the same, or were for other paths.
 fn write_secrets(tls: &BootstrapTls) -> Result<(), ConfigCommandError> {
-    let Some(path) = &tls.secrets else {
+    let Some(folder) = &tls.secrets_folder else {
         return Ok(());
     };
-    std::fs::write(path, tls.secrets_yaml()).map_err(|error| ConfigCommandError::Path {
-        path: path.clone(),
-        error,
-    })
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ConfigCommandError::Path { path, error }
+    };
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    for (name, text) in tls.secrets() {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(failed(&path))?;
+    }
+    Ok(())
 }
 
 /// "Every address" is where one listens, not where one connects to.

@@ -239,13 +239,13 @@ fn a_bootstrap_names_the_envoy() {
 #[test]
 fn a_bootstrap_has_certificates_if_the_control_plane_asks_for_them() {
     let folder = configured();
-    let options = "--ca ca.pem --certificate cert.pem --private-key key.pem --server-name berth.example --secrets-out secrets.yaml";
+    let options = "--ca ca.pem --certificate cert.pem --private-key key.pem --server-name berth.example --secrets-out secrets";
     let with_options: Vec<_> = options.split(' ').collect();
     let with_options = [&["bootstrap"], &with_options[..]].concat();
     let run = berth(folder.path(), &with_options);
     assert_eq!(run.code, Some(64), "{run:?}");
     assert!(run.stderr.contains("has no `xds.tls`"), "{run:?}");
-    let secrets = folder.path().join("secrets.yaml");
+    let secrets = folder.path().join("secrets");
     assert!(!secrets.exists());
 
     let path = folder.path().join("berth.yaml");
@@ -257,10 +257,11 @@ fn a_bootstrap_has_certificates_if_the_control_plane_asks_for_them() {
     assert!(run.stderr.contains("--certificate"), "{run:?}");
     for _ in 0..2 {
         let yaml = printed(folder.path(), &with_options);
-        let named = format!("{:?}", secrets.canonicalize().unwrap());
-        assert!(yaml.contains(&named), "{named} in {yaml}");
+        let secret = secrets.canonicalize().unwrap();
+        let secret = secret.join("berth_xds_certificate.yaml");
+        assert!(yaml.contains(&format!("{secret:?}")), "{secret:?}: {yaml}");
         let key = folder.path().canonicalize().unwrap().join("key.pem");
-        let text = fs::read_to_string(&secrets).unwrap();
+        let text = fs::read_to_string(&secret).unwrap();
         assert!(text.contains(&format!("{key:?}")), "{text}");
     }
 }

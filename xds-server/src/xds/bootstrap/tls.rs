@@ -16,9 +16,9 @@ pub struct BootstrapTls {
     pub private_key: PathBuf,
     /// The name or IP address that the control plane's certificate must have.
     pub server_name: String,
-    /// The file that holds [`secrets_yaml`]. Only what is named in such a file does Envoy read again: without one, other
-    /// certificates take a restart.
-    pub secrets: Option<PathBuf>,
+    /// The folder that holds the [`secrets`](Self::secrets). Only what such files name does Envoy read again: without them,
+    /// other certificates take a restart.
+    pub secrets_folder: Option<PathBuf>,
 }
 
 impl BootstrapTls {
@@ -33,12 +33,13 @@ impl BootstrapTls {
             ),
         };
         let name = quoted(&self.server_name);
-        let (certificate, ca) = match &self.secrets {
-            Some(file) => {
+        let (certificate, ca) = match &self.secrets_folder {
+            Some(folder) => {
                 let from = |secret: &str| {
+                    let file = folder.join(file_name(secret));
                     format!(
                         "name: {secret}, sds_config: {{ path_config_source: {{ path: {} }}, resource_api_version: V3 }}",
-                        text(file)
+                        text(&file)
                     )
                 };
                 (
@@ -84,33 +85,38 @@ impl BootstrapTls {
         )
     }
 
-    /// The file that Envoy finds its certificate and its CA by, as YAML. It reads them again when something is renamed into
-    /// their folders, as Kubernetes does with a volume.
-    pub fn secrets_yaml(&self) -> String {
-        let folder = |path: &Path| text(path.parent().unwrap_or(path));
-        format!(
-            r#"# Where Envoy's certificate for the control plane is, and the control plane's CA. Envoy takes other ones as soon as files are
-# renamed into these folders.
+    /// The files that Envoy finds its certificate and its CA by: their names, and their text as YAML. It reads the
+    /// certificate and the CA again when something is renamed into their folders, as Kubernetes does with a volume. One file
+    /// for both it would refuse.
+    pub fn secrets(&self) -> [(String, String); 2] {
+        let secret = |name: &str, fields: String| {
+            let text = format!(
+                r#"# Envoy takes another one as soon as something is renamed into the folder that it watches.
 resources:
 - "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
-  name: {CERTIFICATE}
-  tls_certificate:
-    certificate_chain: {}
-    private_key: {}
-    watched_directory: {{ path: {} }}
-- "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
-  name: {CA}
-  validation_context:
-    trusted_ca: {}
-    watched_directory: {{ path: {} }}
-"#,
+  name: {name}
+{fields}"#
+            );
+            (file_name(name), text)
+        };
+        let watched = |path: &Path| text(path.parent().unwrap_or(path));
+        let certificate = format!(
+            "  tls_certificate:\n    certificate_chain: {}\n    private_key: {}\n    watched_directory: {{ path: {} }}\n",
             file(&self.certificate_chain),
             file(&self.private_key),
-            folder(&self.certificate_chain),
+            watched(&self.certificate_chain)
+        );
+        let ca = format!(
+            "  validation_context:\n    trusted_ca: {}\n    watched_directory: {{ path: {} }}\n",
             file(&self.ca),
-            folder(&self.ca),
-        )
+            watched(&self.ca)
+        );
+        [secret(CERTIFICATE, certificate), secret(CA, ca)]
     }
+}
+
+fn file_name(secret: &str) -> String {
+    format!("{secret}.yaml")
 }
 
 fn file(path: &Path) -> String {
@@ -137,7 +143,7 @@ mod tests {
             certificate_chain: "/etc/envoy/pair/cert.pem".into(),
             private_key: "/etc/envoy/pair/key.pem".into(),
             server_name: "berth.example".to_owned(),
-            secrets: None,
+            secrets_folder: None,
         }
     }
 
@@ -152,7 +158,7 @@ mod tests {
     fn a_file_of_secrets_takes_the_place_of_the_files() {
         let inline = context(&tls());
         let watched = context(&BootstrapTls {
-            secrets: Some("/etc/envoy/\"x\".yaml".into()),
+            secrets_folder: Some("/etc/envoy/\"x\"".into()),
             ..tls()
         });
         let common = "/common_tls_context";
@@ -176,7 +182,7 @@ mod tests {
             (
                 &watched,
                 "/common_tls_context/tls_certificate_sds_secret_configs/0/sds_config/path_config_source/path",
-                "/etc/envoy/\"x\".yaml",
+                "/etc/envoy/\"x\"/berth_xds_certificate.yaml",
             ),
             (
                 &watched,
@@ -212,21 +218,33 @@ mod tests {
 
     #[test]
     fn secrets_say_what_to_watch() {
-        let secrets: Value = serde_saphyr::from_str(&tls().secrets_yaml()).unwrap();
-        for (pointer, expected) in [
-            ("/resources/0/name", CERTIFICATE),
+        let [certificate, ca] = tls().secrets();
+        for ((file, text), name, pointer, expected) in [
             (
+                certificate,
+                CERTIFICATE,
                 "/resources/0/tls_certificate/watched_directory/path",
                 "/etc/envoy/pair",
             ),
-            ("/resources/1/name", CA),
             (
-                "/resources/1/validation_context/watched_directory/path",
+                ca,
+                CA,
+                "/resources/0/validation_context/watched_directory/path",
                 "/etc/envoy",
             ),
         ] {
-            let found = secrets.pointer(pointer).and_then(Value::as_str);
-            assert_eq!(found, Some(expected), "{pointer}");
+            assert_eq!(file, format!("{name}.yaml"));
+            let secret: Value = serde_saphyr::from_str(&text).unwrap();
+            let at = |pointer| secret.pointer(pointer).and_then(Value::as_str);
+            assert_eq!(
+                (at("/resources/0/name"), at(pointer)),
+                (Some(name), Some(expected))
+            );
+            assert_eq!(
+                secret.pointer("/resources/1"),
+                None,
+                "Envoy takes one a file"
+            );
         }
     }
 }

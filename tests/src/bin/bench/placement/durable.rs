@@ -15,6 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
+use berth::tls::Denials;
 use berth::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
@@ -236,6 +237,7 @@ impl Side {
         let (_, probes) = mpsc::channel(1);
         let (controller, task) = controller::run(Parts {
             clock,
+            denials: Denials::new(clock),
             durability: Durability {
                 journal,
                 progress: progress.clone(),
