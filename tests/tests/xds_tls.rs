@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envoy_is_only_the_node_that_its_certificate_names() {
     let world = World::builder()
-        .web_instances(2)
+        .web_instances(4)
         .xds_tls()
         .start()
         .await
@@ -41,7 +41,7 @@ async fn an_envoy_is_only_the_node_that_its_certificate_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_ours_gets_nothing_and_harms_nobody() {
     let world = World::builder()
-        .web_instances(2)
+        .web_instances(4)
         .xds_tls()
         .start()
         .await
@@ -106,7 +106,7 @@ async fn who_is_not_ours_gets_nothing_and_harms_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_and_their_ca_change_and_nobody_is_dropped() {
     let world = World::builder()
-        .web_instances(2)
+        .web_instances(4)
         .xds_tls()
         .start()
         .await

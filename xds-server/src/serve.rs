@@ -143,12 +143,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(discovery)
         .add_service(
-            SessionsServer::new(SessionService::new(
-                controller.clone(),
-                admitter,
-                denials.clone(),
-            ))
-            .max_decoding_message_size(MAX_MESSAGE),
+            SessionsServer::new(SessionService::new(controller.clone(), admitter))
+                .max_decoding_message_size(MAX_MESSAGE),
         );
     let xds_incoming = match config.xds_tls.clone() {
         Some(files) => tls::mutual(xds_listener, files, denials)?,

@@ -17,32 +17,21 @@ use crate::placement::{
     Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
     ReportedLease, ReportedSession, Sync, User,
 };
-use crate::tls::Denials;
 
 /// The gRPC service.
 #[derive(Clone, Debug)]
 pub struct SessionService {
     controller: Controller,
     admitter: Admitter,
-    denials: Denials,
 }
 
 impl SessionService {
     /// A service that puts everything to the controller, once it is known who asks.
-    pub const fn new(controller: Controller, admitter: Admitter, denials: Denials) -> Self {
+    pub const fn new(controller: Controller, admitter: Admitter) -> Self {
         Self {
             controller,
             admitter,
-            denials,
         }
-    }
-
-    /// Whose leases these are is for the proxy's own certificate to say, where there is one.
-    fn check_node<T>(&self, request: &Request<T>, vm: Option<&proto::Vm>) -> Result<(), Status> {
-        // One without a node is refused for that.
-        let Some(vm) = vm else { return Ok(()) };
-        let peer = Peer::of(request.extensions());
-        self.denials.check(&peer, &vm.node)
     }
 
     /// The request with what the filter could not find out, and that to be told with the answer.
@@ -106,7 +95,7 @@ impl Sessions for SessionService {
         &self,
         request: Request<proto::AcquireRequest>,
     ) -> Result<Response<proto::AcquireResponse>, Status> {
-        self.check_node(&request, request.get_ref().vm.as_ref())?;
+        check_node(&request, request.get_ref().vm.as_ref())?;
         let outcome = match self.admitted(request.into_inner()).await {
             Ok((request, admitted)) => self.place(request, admitted).await?,
             Err(reason) => refusal(reason, self.admitter.retry_after_seconds(reason)),
@@ -121,7 +110,7 @@ impl Sessions for SessionService {
         &self,
         request: Request<proto::SyncRequest>,
     ) -> Result<Response<proto::SyncResponse>, Status> {
-        self.check_node(&request, request.get_ref().vm.as_ref())?;
+        check_node(&request, request.get_ref().vm.as_ref())?;
         let close = self
             .controller
             .sync(sync(request.into_inner())?)
@@ -137,6 +126,13 @@ impl Sessions for SessionService {
             revocations: self.controller.revocations_seen(),
         }))
     }
+}
+
+/// Whose leases these are is for the proxy's own certificate to say, where there is one.
+fn check_node<T>(request: &Request<T>, vm: Option<&proto::Vm>) -> Result<(), Status> {
+    // One without a node is refused for that.
+    let Some(vm) = vm else { return Ok(()) };
+    Ok(Peer::of(request.extensions()).check(&vm.node)?)
 }
 
 impl From<Gone> for Status {

@@ -12,7 +12,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::peer::Peer;
+use super::Denials;
+use crate::peer::{Certified, Peer};
 
 /// A connection to the xDS port, and whose it is. Every call on it carries its [`Peer`].
 #[derive(Debug)]
@@ -36,13 +37,13 @@ impl Connection {
     }
 
     /// After its handshake.
-    pub(super) fn certified(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn certified(stream: TlsStream<TcpStream>, denials: Denials) -> Self {
         let (_, session) = stream.get_ref();
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         // Without a certificate there would have been no end of the handshake; it would have no names.
         let names = leaf.map(names).unwrap_or_default();
         Self {
-            peer: Peer::Certified(names),
+            peer: Peer::Certified(Certified { names, denials }),
             stream: Stream::Tls(Box::new(stream)),
         }
     }

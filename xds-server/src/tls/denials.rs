@@ -6,12 +6,11 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tonic::Status;
 use tracing::warn;
 
 use super::HandshakeError;
 use crate::clock::Clock;
-use crate::peer::Peer;
+use crate::peer::NotThisNode;
 use crate::placement::Time;
 
 /// Whom the xDS port has turned away, counted and logged. Cheap to clone; all clones are one.
@@ -42,16 +41,10 @@ impl Denials {
         }
     }
 
-    /// Whether `peer` may speak as the proxy `node`; if not, the operator gets to know.
-    ///
-    /// # Errors
-    /// PERMISSION_DENIED, for the peer.
-    pub fn check(&self, peer: &Peer, node: &str) -> Result<(), Status> {
-        peer.check(node).map_err(|refused| {
-            self.nodes.inc();
-            self.log(|left_out| warn!(left_out, "refused a proxy: {refused}"));
-            refused.into()
-        })
+    /// A peer said that it was a proxy which its certificate does not name.
+    pub(crate) fn node(&self, refused: &NotThisNode) {
+        self.nodes.inc();
+        self.log(|left_out| warn!(left_out, "refused a proxy: {refused}"));
     }
 
     pub(super) fn handshake(&self, address: SocketAddr, outcome: Result<(), &HandshakeError>) {
@@ -132,6 +125,7 @@ const LINES: u32 = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::{Certified, Peer};
 
     #[test]
     fn a_flood_is_a_few_lines_and_says_how_many_it_would_have_been() {
@@ -149,13 +143,13 @@ mod tests {
     #[test]
     fn who_is_turned_away_is_counted() {
         let denials = Denials::new(Clock::start());
-        let peer = Peer::Certified(Arc::from(["edge-1".to_owned()]));
-        assert!(denials.check(&peer, "edge-1").is_ok());
-        assert!(denials.check(&Peer::Plain, "edge-2").is_ok());
+        let peer = Peer::Certified(Certified {
+            names: Arc::from(["edge-1".to_owned()]),
+            denials: denials.clone(),
+        });
+        assert!(peer.check("edge-1").is_ok());
         assert_eq!(denials.nodes.get(), 0);
-        let status = denials.clone().check(&peer, "edge-2").unwrap_err();
-        assert_eq!(status.code(), tonic::Code::PermissionDenied);
-        assert!(status.message().contains("`edge-2`"), "{status}");
+        assert!(peer.clone().check("edge-2").is_err());
         assert_eq!(denials.nodes.get(), 1);
     }
 }

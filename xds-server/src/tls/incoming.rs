@@ -157,7 +157,9 @@ impl Door {
             self.denials.handshake(oldest, crowded_out);
         }
         let config = Arc::clone(&self.configs.borrow());
-        handshakes.begin(address, shake_hands(stream, config, self.limits.within));
+        let denials = self.denials.clone();
+        let handshake = shake_hands(stream, config, self.limits.within, denials);
+        handshakes.begin(address, handshake);
     }
 }
 
@@ -165,6 +167,7 @@ async fn shake_hands(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     within: Duration,
+    denials: Denials,
 ) -> Result<Connection, HandshakeError> {
     // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.
     stream.set_nodelay(true)?;
@@ -172,7 +175,7 @@ async fn shake_hands(
     let stream = tokio::time::timeout(within, handshake)
         .await
         .map_err(|_| HandshakeError::TooSlow)??;
-    Ok(Connection::certified(stream))
+    Ok(Connection::certified(stream, denials))
 }
 
 /// Those under way. So many there may be, and one more ends the oldest: whoever fills them with silence pushes itself
