@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::http::Admin;
 use crate::process::{Memory, Program};
 use crate::wait::{Seen, wait_until};
-use crate::{Error, programs};
+use crate::{Error, IdentityFiles, programs};
 
 /// The control plane. It ends when dropped.
 pub struct ControlPlane {
@@ -55,6 +55,7 @@ impl ControlPlane {
         node: &str,
         admin_port: u16,
         zone: Option<&str>,
+        tls: Option<&IdentityFiles>,
     ) -> Result<String, Error> {
         let port = admin_port.to_string();
         let mut command = Command::new(&self.executable);
@@ -64,6 +65,14 @@ impl ControlPlane {
             .arg(&self.config);
         if let Some(zone) = zone {
             command.args(["--zone", zone]);
+        }
+        if let Some(files) = tls {
+            let secrets = files.ca.with_file_name("secrets");
+            command.args(["--server-name", XDS_SERVER_NAME]);
+            command.arg("--ca").arg(&files.ca);
+            command.arg("--certificate").arg(&files.certificate);
+            command.arg("--private-key").arg(&files.private_key);
+            command.arg("--secrets-out").arg(&secrets);
         }
         printed(command, format!("berth bootstrap --node-id {node}")).await
     }
@@ -340,6 +349,9 @@ fn value_of(metrics: &str, series: &str) -> Option<f64> {
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
+
+/// The name that the control plane shows Envoys.
+pub(crate) const XDS_SERVER_NAME: &str = "berth.example";
 
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);

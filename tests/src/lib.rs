@@ -6,6 +6,7 @@
 //!
 //! Nothing sleeps for a fixed time: [`wait_until`] looks at a condition and tells its last state when time is up.
 
+mod authority;
 pub mod browser;
 pub mod cases;
 mod certificates;
@@ -33,6 +34,7 @@ pub mod vm;
 mod wait;
 mod world;
 
+pub use authority::{Authority, IdentityFiles};
 pub use berth_admission_cases::{Algorithm, Token};
 pub use certificates::{Certificates, ClientAuthority, Identity, Issued, KeyKind};
 pub use client::{Attempt, ClientBuilder};
@@ -51,4 +53,4 @@ pub use settings::{AUDIENCE, Choice, Family, ISSUER, MIN_REFETCH, Pool, SecondDe
 
 pub use token::token;
 pub use wait::{Seen, wait_until};
-pub use world::{World, WorldBuilder, join_template};
+pub use world::{World, WorldBuilder, XdsTls, join_template};

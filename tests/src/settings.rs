@@ -12,7 +12,7 @@ mod pool;
 
 pub use pool::{Choice, Pool, SecondDevice};
 
-use crate::Error;
+use crate::{Error, IdentityFiles};
 use pool::PoolEntry;
 
 /// What a new request meets while the control plane does not answer.
@@ -28,6 +28,7 @@ pub enum WhenAway {
 /// Everything the control plane's file says.
 pub(crate) struct Settings<'a> {
     pub(crate) xds_port: u16,
+    pub(crate) xds_tls: Option<&'a IdentityFiles>,
     pub(crate) admin_port: u16,
     pub(crate) listen: IpAddr,
     pub(crate) https_port: u16,
@@ -79,7 +80,14 @@ impl Settings<'_> {
             port,
         };
         File {
-            xds: Endpoint::on_loopback(self.xds_port),
+            xds: Xds {
+                endpoint: Endpoint::on_loopback(self.xds_port),
+                tls: self.xds_tls.map(|files| Tls {
+                    certificate_chain: &files.certificate,
+                    private_key: &files.private_key,
+                    client_ca: Some(&files.ca),
+                }),
+            },
             admin: Endpoint::on_loopback(self.admin_port),
             listeners: vec![
                 listener("https", self.https_port),
@@ -153,7 +161,7 @@ fn with(mut usual: Map<String, Value>, changes: &Map<String, Value>) -> Map<Stri
 
 #[derive(Serialize)]
 struct File<'a> {
-    xds: Endpoint,
+    xds: Xds<'a>,
     admin: Endpoint,
     listeners: Vec<Listener>,
     tls: Tls<'a>,
@@ -163,6 +171,14 @@ struct File<'a> {
     timing: Timing,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Store<'a>>,
+}
+
+#[derive(Serialize)]
+struct Xds<'a> {
+    #[serde(flatten)]
+    endpoint: Endpoint,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls<'a>>,
 }
 
 #[derive(Serialize)]

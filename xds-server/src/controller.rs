@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{self, Health};
 use crate::placement::{
-    Acquire, Close, Grant, InstanceName, InstanceView, MAX_REVOCATIONS, Refusal, RequestId,
-    Revocation, RevocationEffect, RevocationId, Revoke, SessionId, SessionView, Sync,
+    Acquire, Close, Grant, InstanceName, InstanceView, MAX_REVOCATIONS, PoolName, Refusal,
+    RequestId, Revocation, RevocationEffect, RevocationId, Revoke, SessionId, SessionView, Sync,
 };
 use crate::store::UnixMillis;
-use crate::xds::Certificates;
+use crate::xds::{Certificates, InstanceTls};
 
 pub use task::{Durability, Ended, Parts, run};
 
@@ -133,6 +133,7 @@ pub(crate) enum Event {
     Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
     FilterConfiguration(String),
     Instances(Reply<Vec<InstanceStatus>>),
+    InstanceTls(PoolName, InstanceTls),
     LiftRevocation(RevocationId, Reply<Result<bool, NotStored>>),
     Metrics(Reply<String>),
     Quarantine(InstanceName, bool, Reply<Result<(), OrderError>>),
@@ -258,6 +259,16 @@ impl Controller {
     /// [`Gone`].
     pub async fn present(&self, certificates: Arc<Certificates>) -> Result<(), Gone> {
         let event = Event::Certificates(certificates);
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    /// Tells all proxies how a pool's instances are to be reached from now on, if it is by TLS already. What is live goes
+    /// on.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn reach_by_tls(&self, pool: PoolName, tls: InstanceTls) -> Result<(), Gone> {
+        let event = Event::InstanceTls(pool, tls);
         self.events.send(event).await.map_err(|_| Gone)
     }
 

@@ -20,4 +20,5 @@ pub mod serve;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod xds;

@@ -17,6 +17,7 @@ use crate::controller::InstanceStatus;
 use crate::keys::IssuerKeys;
 use crate::placement::{Counts, PoolName, Time};
 use crate::store::writer::Progress;
+use crate::tls::Denials;
 use crate::xds::ResourceType;
 
 /// What is counted at the edge; the cores count the rest themselves.
@@ -34,6 +35,8 @@ pub struct Scrape<'a> {
     pub certificates: &'a [CertificateStatus],
     /// Placement's counts.
     pub counts: &'a Counts,
+    /// Whom the xDS port has turned away.
+    pub denials: &'a Denials,
     /// All instances.
     pub instances: Vec<InstanceStatus>,
     /// The keys that admission uses.
@@ -174,6 +177,7 @@ impl Metrics {
             "Responses refused by proxies, by resource type",
             self.refused_resources.clone(),
         );
+        scrape.denials.register(&mut registry);
         counters(&mut registry, scrape.counts);
         plain_counters(
             &mut registry,
@@ -399,6 +403,7 @@ mod tests {
 
     use super::*;
     use crate::certificates::Reloads;
+    use crate::clock::Clock;
     use crate::fleet::Health;
     use crate::keys::{Fetches, Held, KeySet, Place};
     use crate::placement::{EndCause, Ignored, InstanceView};
@@ -449,6 +454,7 @@ mod tests {
             keys: &[issuer],
             now: Time(Duration::from_secs(7)),
             counts: &counts,
+            denials: &Denials::new(Clock::start()),
             instances: vec![instance],
             learning: false,
             nodes: 0,

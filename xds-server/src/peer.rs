@@ -5,14 +5,24 @@ use std::sync::Arc;
 
 use tonic::{Extensions, Status};
 
+use crate::tls::Denials;
+
 /// Who is at the other end of a connection, as far as it has proved it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Peer {
     /// Nobody was asked for a certificate: whoever reaches the port is trusted, and may be any proxy.
     Plain,
-    /// The names of its certificate, which the operator's CA has signed: its DNS and URI alternative names
-    /// (RFC 5280, section 4.2.1.6), as they are written there.
-    Certified(Arc<[String]>),
+    /// It has a certificate that the operator's CA has signed.
+    Certified(Certified),
+}
+
+/// A peer with a certificate.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// The certificate's DNS and URI alternative names (RFC 5280, section 4.2.1.6), as they are written there.
+    pub names: Arc<[String]>,
+    /// Gets to know what the peer is not.
+    pub denials: Denials,
 }
 
 impl Peer {
@@ -26,20 +36,24 @@ impl Peer {
     pub fn may_be(&self, node: &str) -> bool {
         match self {
             Self::Plain => true,
-            Self::Certified(names) => names.iter().any(|name| name == node),
+            Self::Certified(Certified { names, .. }) => names.iter().any(|name| name == node),
         }
     }
 
-    /// Whether it [may be](Self::may_be) this proxy, with the reason why not.
+    /// Whether it [may be](Self::may_be) this proxy, with the reason why not, which the operator gets to know too.
     ///
     /// # Errors
     /// [`NotThisNode`], which goes to the peer as PERMISSION_DENIED.
     pub fn check(&self, node: &str) -> Result<(), NotThisNode> {
         match self {
-            Self::Certified(names) if !self.may_be(node) => Err(NotThisNode {
-                node: node.to_owned(),
-                names: Arc::clone(names),
-            }),
+            Self::Certified(Certified { names, denials }) if !self.may_be(node) => {
+                let refused = NotThisNode {
+                    node: node.to_owned(),
+                    names: Arc::clone(names),
+                };
+                denials.node(&refused);
+                Err(refused)
+            }
             _ => Ok(()),
         }
     }
@@ -87,9 +101,13 @@ const SHOWN: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     fn certified(names: &[&str]) -> Peer {
-        Peer::Certified(names.iter().map(|name| (*name).to_owned()).collect())
+        Peer::Certified(Certified {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            denials: Denials::new(Clock::start()),
+        })
     }
 
     #[test]
@@ -146,8 +164,9 @@ mod tests {
     #[test]
     fn a_call_tells_whom_it_comes_from() {
         let mut extensions = Extensions::new();
-        assert_eq!(Peer::of(&extensions), Peer::Plain);
+        assert!(matches!(Peer::of(&extensions), Peer::Plain));
         extensions.insert(certified(&["edge-1"]));
-        assert_eq!(Peer::of(&extensions), certified(&["edge-1"]));
+        let peer = Peer::of(&extensions);
+        assert!(peer.may_be("edge-1") && !peer.may_be("edge-2"), "{peer:?}");
     }
 }

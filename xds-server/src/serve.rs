@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tracing::{error, info};
 
 use crate::admin::{self, KeysView};
@@ -33,6 +33,7 @@ use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
+use crate::tls::{self, Denials, Incoming};
 use crate::xds::{
     Certificates, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles,
     StatusService, XdsServer,
@@ -63,6 +64,9 @@ pub enum ServeError {
     /// The xDS and session server broke.
     #[error("the xDS server failed: {0}")]
     Xds(#[from] tonic::transport::Error),
+    /// What the xDS port is to show cannot be shown any more.
+    #[error("{0} (`xds.tls`)")]
+    XdsTls(#[from] certificates::CertificateError),
     /// The admin server broke, or signals cannot be had.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -97,6 +101,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let xds_listener = bind("xds", config.xds).await?;
     let admin_listener = bind("admin", config.admin).await?;
     let clock = Clock::start();
+    let denials = Denials::new(clock);
     let keys = keys(&config, clock).await?;
     let mut admission = keys.watch();
     let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
@@ -129,6 +134,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let (controller, task) = controller::run(Parts {
         certificates: certificates.statuses,
         clock,
+        denials: denials.clone(),
         durability: Durability {
             journal,
             progress,
@@ -158,12 +164,19 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
             SessionsServer::new(SessionService::new(controller.clone(), admitter))
                 .max_decoding_message_size(MAX_MESSAGE),
         );
-    // Answers are small and waited for: Nagle's algorithm would hold each for a delayed ACK, 40 ms.
-    let xds_listener = TcpIncoming::from(xds_listener).with_nodelay(Some(true));
+    let xds_incoming = match config.xds_tls.clone() {
+        Some(files) => tls::mutual(xds_listener, files, denials)?,
+        None => tls::plain(xds_listener),
+    };
     let known_keys = KeysView {
         issuers: keys.issuers(),
         clock,
     };
+    let watched = config.pools.iter().filter_map(|pool| {
+        let tls = pool.instance_tls.as_ref()?;
+        Some((pool.name.clone(), tls.files.clone()))
+    });
+    let watching = tokio::spawn(tls::watch_instances(watched.collect(), controller.clone()));
     let admin = admin::router(controller.clone(), history, known_keys, node_streams);
     let told = async {
         tokio::try_join!(
@@ -173,7 +186,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     };
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
-        (grpc, xds_listener),
+        (grpc, xds_incoming),
         (admin, admin_listener),
         tokio::spawn(task),
         health,
@@ -182,6 +195,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         served = served => served,
         Err(error) = told => Err(error.into()),
     };
+    watching.abort();
     drop(probes);
     if let Ok(Err(error)) = tokio::task::spawn_blocking(|| writer.stop()).await {
         error!(%error, "what the store has not got is lost");
@@ -190,7 +204,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 }
 
 async fn serve(
-    (grpc, xds_listener): (Router, TcpIncoming),
+    (grpc, xds_incoming): (Router, Incoming),
     (admin, admin_listener): (axum::Router, TcpListener),
     task: JoinHandle<Ended>,
     health: Health,
@@ -200,7 +214,7 @@ async fn serve(
         // An error means that the sender is gone, which is a stop too.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    let grpc = grpc.serve_with_incoming_shutdown(xds_listener, stopped(stopping.clone()));
+    let grpc = grpc.serve_with_incoming_shutdown(xds_incoming, stopped(stopping.clone()));
     let admin = axum::serve(admin_listener, admin).with_graceful_shutdown(stopped(stopping));
 
     let serving = async { tokio::try_join!(async { Ok(grpc.await?) }, async { Ok(admin.await?) }) };
@@ -319,6 +333,7 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
     let pools = config.pools.iter().map(|pool| PoolSpec {
         name: pool.name.to_string(),
         connect_timeout: config.timing.handshake_timeout,
+        tls: pool.instance_tls.as_ref().map(|tls| tls.tls.clone()),
         clusters: Vec::new(),
     });
     Gateway {

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::admission::{Admitter, Unverified};
 use crate::controller::{Controller, Gone, NotPlaced, Placed};
+use crate::peer::Peer;
 use crate::placement::{
     Acquire, EndCause, Fence, Grant, Labels, Origin, Owner, Priority, Refusal, ReportedEnd,
     ReportedLease, ReportedSession, Sync, User,
@@ -94,6 +95,7 @@ impl Sessions for SessionService {
         &self,
         request: Request<proto::AcquireRequest>,
     ) -> Result<Response<proto::AcquireResponse>, Status> {
+        check_node(&request, request.get_ref().vm.as_ref())?;
         let outcome = match self.admitted(request.into_inner()).await {
             Ok((request, admitted)) => self.place(request, admitted).await?,
             Err(reason) => refusal(reason, self.admitter.retry_after_seconds(reason)),
@@ -108,6 +110,7 @@ impl Sessions for SessionService {
         &self,
         request: Request<proto::SyncRequest>,
     ) -> Result<Response<proto::SyncResponse>, Status> {
+        check_node(&request, request.get_ref().vm.as_ref())?;
         let close = self
             .controller
             .sync(sync(request.into_inner())?)
@@ -123,6 +126,13 @@ impl Sessions for SessionService {
             revocations: self.controller.revocations_seen(),
         }))
     }
+}
+
+/// Whose leases these are is for the proxy's own certificate to say, where there is one.
+fn check_node<T>(request: &Request<T>, vm: Option<&proto::Vm>) -> Result<(), Status> {
+    // One without a node is refused for that.
+    let Some(vm) = vm else { return Ok(()) };
+    Ok(Peer::of(request.extensions()).check(&vm.node)?)
 }
 
 impl From<Gone> for Status {

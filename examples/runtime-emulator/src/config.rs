@@ -33,6 +33,28 @@ pub struct EmulatorConfig {
     pub ready: bool,
     /// Whether it goes on answering 200 while a session is live.
     pub ready_while_live: bool,
+    /// What both signaling ports show; `None`, the default: they are reached without TLS.
+    pub tls: Option<EmulatorTls>,
+}
+
+/// What signaling over TLS takes.
+#[derive(Clone)]
+pub struct EmulatorTls {
+    /// The certificate chain, PEM, leaf first.
+    pub certificate_chain: String,
+    /// The leaf's key, PEM. Not in `Debug`.
+    pub private_key: String,
+    /// Who signs the certificates that clients have to show, PEM; `None`: they are not asked for one.
+    pub client_ca: Option<String>,
+}
+
+impl fmt::Debug for EmulatorTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmulatorTls")
+            .field("certificate_chain", &self.certificate_chain)
+            .field("client_ca", &self.client_ca)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for EmulatorConfig {
@@ -49,6 +71,7 @@ impl Default for EmulatorConfig {
             introduction_limit: None,
             ready: true,
             ready_while_live: true,
+            tls: None,
         }
     }
 }

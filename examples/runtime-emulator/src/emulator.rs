@@ -17,6 +17,7 @@ use crate::serve::{accept, serve_signaling};
 use crate::session::Order;
 use crate::shared::Shared;
 use crate::socket::Phase;
+use crate::tls;
 
 /// A running emulator. Dropping it ends its tasks and closes its sockets.
 #[derive(Debug)]
@@ -53,14 +54,15 @@ impl Emulator {
             readiness.local_addr()?,
         );
 
+        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let shared = Arc::new(Shared::new(config));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(web, shared.clone(), |tcp, shared| {
-            serve_signaling(tcp, Family::Web, shared)
-        }));
-        tasks.spawn(accept(native, shared.clone(), |tcp, shared| {
-            serve_signaling(tcp, Family::Native, shared)
-        }));
+        for (listener, family) in [(web, Family::Web), (native, Family::Native)] {
+            let acceptor = acceptor.clone();
+            tasks.spawn(accept(listener, shared.clone(), move |tcp, shared| {
+                serve_signaling(tcp, acceptor.clone(), family, shared)
+            }));
+        }
         tasks.spawn(accept(readiness, shared.clone(), serve_control));
         Ok(Self {
             shared,

@@ -14,10 +14,11 @@ mod session;
 mod shared;
 mod signaling;
 mod socket;
+mod tls;
 mod upgrade;
 
 pub use berth_client::Family;
-pub use config::{EmulatorConfig, Fault, ParseFaultError, SecondClient, Subprotocol};
+pub use config::{EmulatorConfig, EmulatorTls, Fault, ParseFaultError, SecondClient, Subprotocol};
 pub use emulator::{Emulator, NotInTime};
 pub use ledger::{End, How, Ledger, SessionRecord, Stage};
 pub use tokio_tungstenite::tungstenite::Message;

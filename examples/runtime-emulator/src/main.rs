@@ -1,11 +1,15 @@
 //! The emulator as a program of its own.
 
+use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use berth_runtime_emulator::{Emulator, EmulatorConfig, Fault, SecondClient, Subprotocol};
+use berth_runtime_emulator::{
+    Emulator, EmulatorConfig, EmulatorTls, Fault, SecondClient, Subprotocol,
+};
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -55,6 +59,12 @@ struct Arguments {
     /// Be not ready while a session is live.
     #[arg(long)]
     not_ready_while_live: bool,
+    /// Speak TLS on both signaling ports, with this certificate chain (PEM, leaf first).
+    #[arg(long, value_name = "FILE", requires = "private_key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    private_key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,12 +104,21 @@ async fn main() -> ExitCode {
 async fn serve(arguments: Arguments) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let emulator = Emulator::start(arguments.into()).await?;
+    let tls = match (&arguments.certificate, &arguments.private_key) {
+        (Some(certificate), Some(private_key)) => Some(EmulatorTls {
+            certificate_chain: fs::read_to_string(certificate)?,
+            private_key: fs::read_to_string(private_key)?,
+            client_ca: None,
+        }),
+        _ => None,
+    };
+    let (ws, config) = (if tls.is_some() { "wss" } else { "ws" }, arguments.into());
+    let emulator = Emulator::start(EmulatorConfig { tls, ..config }).await?;
     println!(
         "runtime-emulator stands in for the CloudXR Runtime: signaling only, nothing is rendered or streamed"
     );
-    println!("web        ws://{}/sign_in", emulator.web_address());
-    println!("native     ws://{}/rtsp", emulator.native_address());
+    println!("web        {ws}://{}/sign_in", emulator.web_address());
+    println!("native     {ws}://{}/rtsp", emulator.native_address());
     println!(
         "readiness  http://{}/v1/streaming/ready",
         emulator.readiness_address()
@@ -133,6 +152,7 @@ impl From<Arguments> for EmulatorConfig {
             introduction_limit: arguments.introduction_limit,
             ready: !arguments.not_ready,
             ready_while_live: !arguments.not_ready_while_live,
+            tls: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{info, warn};
@@ -54,12 +55,33 @@ pub(crate) async fn accept<F>(
 }
 
 /// One connection to a signaling port, from its acceptance to its end.
-pub(crate) async fn serve_signaling(tcp: TcpStream, family: Family, shared: Arc<Shared>) {
-    let mut socket = Socket::new(tcp, shared.phase());
+pub(crate) async fn serve_signaling(
+    tcp: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    family: Family,
+    shared: Arc<Shared>,
+) {
     if *shared.fault().borrow() == Fault::RefuseConnection {
-        return socket.reset();
+        return Socket::new(tcp, shared.phase()).reset();
     }
     let mut phase = shared.phase();
+    let opened = async {
+        match acceptor {
+            Some(acceptor) => Socket::secured(tcp, &acceptor, shared.phase()).await,
+            None => Ok(Socket::new(tcp, shared.phase())),
+        }
+    };
+    let opened = tokio::select! {
+        opened = opened => opened,
+        () = stopping(&mut phase) => return,
+    };
+    let mut socket = match opened {
+        Ok(socket) => socket,
+        Err(error) => {
+            info!(%family, %error, "no TLS handshake");
+            return;
+        }
+    };
     let negotiated = tokio::select! {
         negotiated = negotiate(&mut socket, family, &shared) => negotiated,
         () = stopping(&mut phase) => return,

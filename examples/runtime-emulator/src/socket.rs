@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Whether the emulator is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +44,45 @@ pub(crate) async fn killed(phase: &mut watch::Receiver<Phase>) {
     }
 }
 
-/// An accepted TCP connection.
+/// An accepted connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    tcp: TcpStream,
+    stream: Stream,
     phase: watch::Receiver<Phase>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
 }
 
 impl Socket {
     pub(crate) fn new(tcp: TcpStream, phase: watch::Receiver<Phase>) -> Self {
         // Signaling is small messages that wait for each other. Without the option they are only slower.
         let _ = tcp.set_nodelay(true);
-        Self { tcp, phase }
+        let stream = Stream::Plain(tcp);
+        Self { stream, phase }
+    }
+
+    /// The same once TLS is spoken on it.
+    pub(crate) async fn secured(
+        tcp: TcpStream,
+        acceptor: &TlsAcceptor,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
+        let _ = tcp.set_nodelay(true);
+        let stream = Stream::Tls(Box::new(acceptor.accept(tcp).await?));
+        Ok(Self { stream, phase })
     }
 
     /// Ends the connection by a reset, whatever is unsent.
@@ -61,9 +90,16 @@ impl Socket {
         self.reset_on_close();
     }
 
-    /// Returns when the client has ended its side before sending anything more; never if it has sent.
+    /// Returns when the client has ended its side before sending anything more; never if it has sent. With TLS the word
+    /// that it ends is something, so it never returns of who says goodbye.
     pub(crate) async fn departed(&self) {
-        if self.tcp.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
+        if self
+            .stream
+            .tcp()
+            .peek(&mut [0])
+            .await
+            .is_ok_and(|length| length > 0)
+        {
             pending::<()>().await;
         }
     }
@@ -72,9 +108,9 @@ impl Socket {
     /// socket with unread bytes would send a reset, which may overtake what was sent last (RFC 9112 §9.6).
     pub(crate) async fn finish(mut self) {
         let drained = async {
-            self.tcp.shutdown().await?;
+            self.shutdown().await?;
             let mut unread = [0; 4096];
-            while self.tcp.read(&mut unread).await? > 0 {}
+            while self.read(&mut unread).await? > 0 {}
             io::Result::Ok(())
         };
         // Whoever does not end its side in time has it ended for it.
@@ -83,7 +119,7 @@ impl Socket {
 
     fn reset_on_close(&self) {
         // Where the option cannot be set the connection has already ended.
-        let _ = self.tcp.set_zero_linger();
+        let _ = self.stream.tcp().set_zero_linger();
     }
 }
 
@@ -101,7 +137,10 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_read(cx, buffer)
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        }
     }
 }
 
@@ -111,15 +150,24 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write(cx, bytes)
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use berth_client::Family;
+use berth_runtime_emulator::EmulatorTls;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+
+use crate::Identity;
 
 use super::{PlacedInstance, PlacedPool, milliseconds};
 
@@ -22,6 +25,8 @@ pub struct Pool {
     rules: Rules,
     /// By the instance's number.
     places: BTreeMap<u8, Place>,
+    /// What the instances show, the first one first; those beyond its end speak no TLS.
+    pub(crate) shown: Vec<EmulatorTls>,
 }
 
 /// As the file has them.
@@ -118,6 +123,7 @@ impl Pool {
                 admission: Map::new(),
             },
             places: BTreeMap::new(),
+            shown: Vec::new(),
         }
     }
 
@@ -207,6 +213,26 @@ impl Pool {
         self.rules.tenants.push(Tenant {
             name: tenant.to_owned(),
             reserved: count,
+        });
+        self
+    }
+
+    /// Reaches its instances by TLS, with these settings as in the file.
+    #[must_use]
+    pub fn instance_tls(mut self, settings: Value) -> Self {
+        let admission = &mut self.rules.admission;
+        admission.insert("instance_tls".to_owned(), settings);
+        self
+    }
+
+    /// Has the next instance, the first one first, show this; a client has to show what `client_ca` has signed, if there
+    /// is one.
+    #[must_use]
+    pub fn shows(mut self, identity: &Identity, client_ca: Option<&str>) -> Self {
+        self.shown.push(EmulatorTls {
+            certificate_chain: identity.certificate.clone(),
+            private_key: identity.private_key.clone(),
+            client_ca: client_ca.map(str::to_owned),
         });
         self
     }

@@ -12,7 +12,7 @@ use berth_runtime_emulator::EmulatorConfig;
 use serde_json::{Map, Value, json};
 
 use super::template::{filled_in, join_template, with_access_log};
-use super::{PlacedEmulator, World, start_emulator};
+use super::{PlacedEmulator, World, XdsTls, start_emulator};
 use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, SniFiles, object};
 use crate::{
     Certificates, ControlPlane, Envoy, EnvoySpec, Error, Pool, Ports, Scratch, SigningKeys,
@@ -35,6 +35,7 @@ pub struct WorldBuilder {
     issuer: Map<String, Value>,
     client_ca: Option<PathBuf>,
     by_sni: Vec<SniFiles>,
+    xds_tls: bool,
     envoy_workers: u16,
     envoy_log_level: String,
     control_plane_log: Option<String>,
@@ -61,6 +62,7 @@ impl Default for WorldBuilder {
             issuer: Map::new(),
             client_ca: None,
             by_sni: Vec::new(),
+            xds_tls: false,
             envoy_workers: 2,
             envoy_log_level: "warning".to_owned(),
             control_plane_log: None,
@@ -260,6 +262,14 @@ impl WorldBuilder {
         self
     }
 
+    /// Has the control plane and Envoys that start from its bootstrap show each other certificates: see
+    /// [`World::xds_tls`].
+    #[must_use]
+    pub fn xds_tls(mut self) -> Self {
+        self.xds_tls = true;
+        self
+    }
+
     /// What the control plane logs, such as `debug`, instead of its default.
     #[must_use]
     pub fn control_plane_log(mut self, filter: &str) -> Self {
@@ -301,8 +311,16 @@ impl WorldBuilder {
         let (pools, instances) = self.start_instances(&mut ports).await?;
         let mut sockets = self.sockets(&mut ports)?;
         let folder = scratch.path();
+        let xds_tls = self.xds_tls.then(|| XdsTls::create(folder)).transpose()?;
         let control_plane = self
-            .start_control_plane(&sockets, &pools, &keys, &certificates, folder)
+            .start_control_plane(
+                &sockets,
+                &pools,
+                &keys,
+                &certificates,
+                xds_tls.as_ref(),
+                folder,
+            )
             .await?;
         if self.bootstrap.is_some() {
             sockets.native = sockets.https;
@@ -316,8 +334,10 @@ impl WorldBuilder {
                 Some(template) => fill(template, spec),
                 None => {
                     let zone = self.zone.as_deref();
+                    let files = xds_tls.as_ref().map(|tls| tls.envoy(folder, &spec.name));
+                    let files = files.transpose()?;
                     control_plane
-                        .bootstrap(&spec.name, spec.admin_port, zone)
+                        .bootstrap(&spec.name, spec.admin_port, zone, files.as_ref())
                         .await?
                 }
             };
@@ -336,8 +356,9 @@ impl WorldBuilder {
             instances,
             keys: Arc::new(keys),
             certificates,
+            xds_tls,
             clients: AtomicU32::new(0),
-            _ports: ports,
+            ports: Mutex::new(ports),
             scratch,
         };
         world.settled().await?;
@@ -360,6 +381,7 @@ impl WorldBuilder {
         pools: &[PlacedPool],
         keys: &SigningKeys,
         certificates: &Certificates,
+        xds_tls: Option<&XdsTls>,
         folder: &Path,
     ) -> Result<ControlPlane, Error> {
         let jwks_file = folder.join("jwks.json");
@@ -370,6 +392,7 @@ impl WorldBuilder {
         write(&jwks_file, &jwks.to_string())?;
         let settings = Settings {
             xds_port: sockets.xds_port,
+            xds_tls: xds_tls.map(|tls| &tls.berth),
             admin_port: sockets.admin_port,
             listen: self.listen,
             https_port: sockets.https.port(),
@@ -411,6 +434,7 @@ impl WorldBuilder {
         for pool in &self.pools {
             let readiness_port = ports.take()?;
             let mut placed = Vec::new();
+            let mut shown = pool.shown.iter();
             for number in 1..=pool.instances {
                 let too_many = || Error::Impossible("too many instances".to_owned());
                 let config = (self.emulator)(EmulatorConfig {
@@ -418,6 +442,7 @@ impl WorldBuilder {
                     web_port: ports.take()?,
                     native_port: ports.take()?,
                     readiness_port,
+                    tls: shown.next().cloned(),
                     ..EmulatorConfig::default()
                 });
                 let name = format!("{}-{number}", pool.name);

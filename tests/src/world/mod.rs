@@ -1,6 +1,7 @@
 //! A whole world: instances, a control plane, Envoys, an issuer and a CA.
 
 mod builder;
+mod peers;
 mod template;
 
 use std::fs;
@@ -15,6 +16,7 @@ use berth_runtime_emulator::{Emulator, EmulatorConfig};
 use serde_json::Value;
 
 pub use builder::WorldBuilder;
+pub use peers::XdsTls;
 pub use template::join_template;
 
 use crate::settings::{AUDIENCE, ISSUER};
@@ -34,8 +36,9 @@ pub struct World {
     native: SocketAddr,
     keys: Arc<SigningKeys>,
     certificates: Certificates,
+    xds_tls: Option<XdsTls>,
     clients: AtomicU32,
-    _ports: Ports,
+    ports: Mutex<Ports>,
     scratch: Arc<Scratch>,
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, builder::NonEmptyStringValueParser};
@@ -15,7 +15,7 @@ use crate::{
     config::{Config, ConfigError, zone},
     placement::Zone,
     telemetry::{self, LogFormat, TelemetryError},
-    xds::{BootstrapSpec, bootstrap_yaml},
+    xds::{BootstrapSpec, BootstrapTls, bootstrap_yaml},
 };
 
 /// Why a configuration cannot be used.
@@ -25,6 +25,14 @@ pub(super) enum ConfigCommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    #[error(
+        "the control plane asks Envoys for certificates (`xds.tls`): say with --ca, --certificate, --private-key and --server-name what this one has and what it is to be shown"
+    )]
+    TlsOptions,
+    #[error("the control plane has no `xds.tls`: leave out --ca and what goes with it, or set it")]
+    NoTls,
+    #[error("{}: {error}", path.display())]
+    Path { path: PathBuf, error: io::Error },
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +139,9 @@ Examples:
   berth bootstrap --node-id edge-2 --admin-port 9901 > edge-2.yaml
   berth bootstrap --node-id edge-3 --control-plane 10.0.0.5:18000 --zone eu-1a > edge-3.yaml
       for an Envoy on another host
+  berth bootstrap --node-id edge-4 --ca ca.pem --certificate edge-4.pem --private-key edge-4.key \
+      --server-name berth.example.com --secrets-out secrets > edge-4.yaml
+      if the configuration has `xds.tls`; the certificate has to name edge-4
 
 Each Envoy needs a node id of its own.")]
 pub(super) struct BootstrapCommand {
@@ -148,11 +159,42 @@ pub(super) struct BootstrapCommand {
     /// Where this Envoy reaches the control plane [default: `xds.listen`, or this host if that is every address]
     #[arg(long, value_name = "IP:PORT")]
     control_plane: Option<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsOptions,
+}
+
+/// What an Envoy and a control plane with `xds.tls` show each other. Paths are Envoy's; relative ones begin here.
+#[derive(Debug, Args)]
+struct TlsOptions {
+    /// Who signs the control plane's certificate, PEM, as Envoy sees it
+    #[arg(long, value_name = "FILE", requires_all = ["certificate", "private_key", "server_name"])]
+    ca: Option<PathBuf>,
+    /// This Envoy's certificate chain, PEM, as Envoy sees it; one of its alternative names has to be the node id
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    certificate: Option<PathBuf>,
+    /// The key of that certificate, PEM, as Envoy sees it
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    private_key: Option<PathBuf>,
+    /// The name or IP address that the control plane's certificate has
+    #[arg(long, value_name = "NAME", requires = "ca", value_parser = NonEmptyStringValueParser::new())]
+    server_name: Option<String>,
+    /// Also write two files into this folder, which have Envoy take other certificates without a restart; Envoy finds them there
+    #[arg(long, value_name = "FOLDER", requires = "ca")]
+    secrets_out: Option<PathBuf>,
 }
 
 impl BootstrapCommand {
     pub(super) fn execute(self) -> Result<String, ConfigCommandError> {
         let config = self.file.load()?;
+        let tls = self.tls.read()?;
+        match (&config.xds_tls, &tls) {
+            (Some(_), None) => return Err(ConfigCommandError::TlsOptions),
+            (None, Some(_)) => return Err(ConfigCommandError::NoTls),
+            _ => {}
+        }
+        if let Some(tls) = &tls {
+            write_secrets(tls)?;
+        }
         let admin = |port: NonZeroU16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.get());
         Ok(bootstrap_yaml(&BootstrapSpec {
             node_id: self.node_id,
@@ -160,8 +202,54 @@ impl BootstrapCommand {
             zone: self.zone.map(|zone| zone.to_string()),
             admin: self.admin_port.map(admin),
             control_plane: self.control_plane.unwrap_or_else(|| reachable(config.xds)),
+            tls,
         }))
     }
+}
+
+impl TlsOptions {
+    /// All of them, or none.
+    fn read(self) -> Result<Option<BootstrapTls>, ConfigCommandError> {
+        let Self {
+            ca: Some(ca),
+            certificate: Some(certificate),
+            private_key: Some(private_key),
+            server_name: Some(server_name),
+            secrets_out,
+        } = self
+        else {
+            return Ok(None);
+        };
+        Ok(Some(BootstrapTls {
+            ca: absolute(ca)?,
+            certificate_chain: absolute(certificate)?,
+            private_key: absolute(private_key)?,
+            server_name,
+            secrets_folder: secrets_out.map(absolute).transpose()?,
+        }))
+    }
+}
+
+/// Envoy watches folders, and runs in another one.
+fn absolute(path: PathBuf) -> Result<PathBuf, ConfigCommandError> {
+    std::path::absolute(&path).map_err(|error| ConfigCommandError::Path { path, error })
+}
+
+/// In place of those that are there: they are the same, or were for other paths.
+fn write_secrets(tls: &BootstrapTls) -> Result<(), ConfigCommandError> {
+    let Some(folder) = &tls.secrets_folder else {
+        return Ok(());
+    };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ConfigCommandError::Path { path, error }
+    };
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    for (name, text) in tls.secrets() {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(failed(&path))?;
+    }
+    Ok(())
 }
 
 /// "Every address" is where one listens, not where one connects to.

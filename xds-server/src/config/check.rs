@@ -20,12 +20,14 @@ use super::{
 };
 
 mod admission;
+mod instance_tls;
 mod issuers;
 mod policy;
 mod pools;
 mod profiles;
 mod store;
 mod tls;
+mod xds;
 
 /// What has been found so far, and what the rules need to know beyond the file's text.
 pub(super) struct Check<'a> {
@@ -59,7 +61,7 @@ pub(super) fn check(
 impl Check<'_> {
     fn config(&mut self, raw: RawConfig) -> Option<Config> {
         let root = FieldPath::default();
-        let xds = self.endpoint(raw.xds, &root.key("xds"), DEFAULT_XDS);
+        let (xds, xds_tls) = self.xds(raw.xds, &root.key("xds"));
         let admin = self.endpoint(raw.admin, &root.key("admin"), DEFAULT_ADMIN);
         if let (Some(xds), Some(admin)) = (xds, admin)
             && xds == admin
@@ -98,6 +100,7 @@ impl Check<'_> {
         let store = self.store(raw.store, &root.key("store"));
         Some(Config {
             xds: xds?,
+            xds_tls,
             admin: admin?,
             listeners,
             tls: tls?,

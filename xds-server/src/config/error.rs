@@ -104,6 +104,9 @@ pub enum Fault {
         "{0} is not a loopback address, and what is said there is not encrypted: listen on 127.0.0.1 or [::1], or set `allow_plaintext: true` beside it if every host of that network is trusted"
     )]
     Plaintext(SocketAddr),
+    /// Plaintext where there is none.
+    #[error("nothing is said in plaintext where there is `tls`: remove one of the two")]
+    PlaintextBesideTls,
     /// Said twice where once is right.
     #[error("`{value}` is used by {first} already: {remedy}")]
     Duplicate {

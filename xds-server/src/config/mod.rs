@@ -19,7 +19,8 @@ use crate::{
     keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
-    xds::Profiles,
+    tls::{InstanceFiles, TlsFiles},
+    xds::{self, Profiles},
 };
 
 pub use error::{ConfigError, Fault, Problem};
@@ -41,6 +42,8 @@ mod yaml;
 pub struct Config {
     /// Where ADS and the session service listen.
     pub xds: SocketAddr,
+    /// What both sides show each other there; `None`: nothing, and it is not encrypted.
+    pub xds_tls: Option<TlsFiles>,
     /// Where the admin API and the metrics listen.
     pub admin: SocketAddr,
     /// What Envoy listens on, in the order of the file; at least one.
@@ -132,6 +135,17 @@ pub struct Pool {
     pub probe: Probe,
     /// The rules of its leases.
     pub policy: PoolPolicy,
+    /// What proxies and its instances show each other; `None`: nothing, and what they say is not encrypted.
+    pub instance_tls: Option<InstanceTls>,
+}
+
+/// What proxies and a pool's instances show each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceTls {
+    /// Where it is.
+    pub files: InstanceFiles,
+    /// What is in there.
+    pub tls: xds::InstanceTls,
 }
 
 /// One CloudXR server instance.

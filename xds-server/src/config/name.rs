@@ -77,6 +77,12 @@ pub(super) fn certificate_name(text: &str) -> Result<String, NameError> {
     Ok(text.to_owned())
 }
 
+/// A name that TLS clients ask servers for (RFC 6066, section 3): 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
+pub(super) fn server_name(text: &str) -> Result<String, NameError> {
+    check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
+    Ok(text.to_owned())
+}
+
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }

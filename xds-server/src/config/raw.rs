@@ -15,7 +15,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
-    pub(super) xds: Option<RawEndpoint>,
+    pub(super) xds: Option<RawXds>,
     pub(super) admin: Option<RawEndpoint>,
     pub(super) listeners: Vec<RawListener>,
     pub(super) tls: RawTls,
@@ -25,6 +25,23 @@ pub(super) struct RawConfig {
     pub(super) timing: Option<RawTiming>,
     pub(super) store: Option<RawStore>,
     pub(super) profiles: Option<Vec<RawProfile>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawXds {
+    pub(super) listen: Option<String>,
+    #[serde(default)]
+    pub(super) allow_plaintext: bool,
+    pub(super) tls: Option<RawXdsTls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawXdsTls {
+    pub(super) certificate_chain: PathBuf,
+    pub(super) private_key: PathBuf,
+    pub(super) client_ca: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -150,6 +167,7 @@ pub(super) struct RawPool {
     pub(super) family: String,
     pub(super) instances: Vec<RawInstance>,
     pub(super) probe: Option<RawProbe>,
+    pub(super) instance_tls: Option<RawInstanceTls>,
     pub(super) choice: Option<String>,
     pub(super) second_device: Option<String>,
     pub(super) resume_window: Option<String>,
@@ -168,6 +186,15 @@ pub(super) struct RawPool {
     pub(super) audiences: Vec<String>,
     #[serde(default)]
     pub(super) allow: Vec<AllowConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInstanceTls {
+    pub(super) ca: PathBuf,
+    pub(super) server_name: Option<String>,
+    pub(super) certificate_chain: Option<PathBuf>,
+    pub(super) private_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

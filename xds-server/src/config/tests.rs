@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{
     Config, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway, yaml,
 };
-use crate::{fleet::Thresholds, placement::Labels};
+use crate::{fleet::Thresholds, placement::Labels, tls::TlsFiles};
 
 mod broken;
 mod broken_admission;
@@ -137,6 +137,43 @@ fn what_is_no_mapping_is_no_configuration() {
         let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(found, [expected], "of {text:?}");
     }
+}
+
+#[test]
+fn where_both_sides_show_certificates_nothing_is_plain() {
+    let xds = |fields: &str| parse(&GOOD.replace("{ listen: 127.0.0.1:18000 }", fields)).unwrap();
+    assert_eq!(
+        xds("{ listen: 10.0.0.1:1, allow_plaintext: true }").xds_tls,
+        None
+    );
+    let config = xds(
+        "{ listen: 0.0.0.0:18000, tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: /etc/berth/ca.pem } }",
+    );
+    assert_eq!(config.xds.to_string(), "0.0.0.0:18000");
+    let files = TlsFiles {
+        certificate_chain: "/etc/berth/cert.pem".into(),
+        private_key: "/etc/berth/key.pem".into(),
+        client_ca: "/etc/berth/ca.pem".into(),
+    };
+    assert_eq!(config.xds_tls, Some(files));
+}
+
+#[test]
+fn what_instances_show_is_read() {
+    let with = |fields: &str| {
+        let text = GOOD.replace("  second_device: allow\n", fields);
+        parse(&text).unwrap().pools.swap_remove(0).instance_tls
+    };
+    assert_eq!(with(""), None);
+    let tls = with("  instance_tls: { ca: ca.pem }\n").unwrap();
+    assert_eq!(tls.files.ca, Path::new("/etc/berth/ca.pem"));
+    assert_eq!((&tls.tls.certificate, &tls.tls.server_name), (&None, &None));
+    let tls = with("  instance_tls: { ca: ca.pem, server_name: runtime.example, certificate_chain: cert.pem, private_key: key.pem }\n").unwrap();
+    assert_eq!(tls.tls.server_name.as_deref(), Some("runtime.example"));
+    let certificate = tls.tls.certificate.unwrap();
+    assert_eq!(certificate.chain_pem, FILES["/etc/berth/cert.pem"]);
+    assert_eq!(certificate.private_key_pem, FILES["/etc/berth/key.pem"]);
+    assert_eq!(tls.tls.ca_pem, FILES["/etc/berth/ca.pem"]);
 }
 
 #[test]

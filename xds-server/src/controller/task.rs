@@ -29,7 +29,8 @@ use crate::probes::ProbeResult;
 use crate::reach::Reach;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
-use crate::xds::{Certificates, Gateway, InvalidGateway, NodeEvent, XdsServer};
+use crate::tls::Denials;
+use crate::xds::{Certificates, Gateway, InstanceTls, InvalidGateway, NodeEvent, XdsServer};
 
 /// What the task works with.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Parts {
     pub certificates: watch::Receiver<Arc<[CertificateStatus]>>,
     /// Tells the time.
     pub clock: Clock,
+    /// Whom the xDS port has turned away, for the metrics.
+    pub denials: Denials,
     /// Remembers the leases.
     pub durability: Durability,
     /// The instances.
@@ -186,6 +189,7 @@ impl Task {
             }
             Event::FilterConfiguration(configuration) => self.configure_filters(configuration),
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
+            Event::InstanceTls(pool, tls) => self.reach_by_tls(&pool, tls),
             Event::LiftRevocation(id, reply) => {
                 let known = placement.lift_revocation(id);
                 if known {
@@ -320,10 +324,25 @@ impl Task {
         }
     }
 
+    /// Proxies take that too without a new cluster, so no session ends by it.
+    fn reach_by_tls(&mut self, pool: &PoolName, tls: InstanceTls) {
+        let mut pools = self.parts.gateway.pools.iter_mut();
+        let spec = pools.find(|spec| spec.name == pool.as_str());
+        let current = spec.and_then(|spec| spec.tls.as_mut());
+        if let Some(current) = current
+            && *current != tls
+        {
+            *current = tls;
+            self.unpublished = true;
+            info!(%pool, "proxies are told of other certificates for its instances");
+        }
+    }
+
     fn metrics(&self, now: Time) -> String {
         self.metrics.render(&Scrape {
             certificates: &self.parts.certificates.borrow(),
             counts: self.parts.placement.counts(),
+            denials: &self.parts.denials,
             instances: self.instances(now),
             keys: &self.parts.keys.borrow(),
             now: self.parts.clock.now(),

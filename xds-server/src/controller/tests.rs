@@ -18,6 +18,7 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
+use crate::tls::Denials;
 use crate::xds::{Certificate, Certificates, FilterSpec, Gateway, NodeEvent, PoolSpec, XdsServer};
 
 /// How a store does.
@@ -178,6 +179,7 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
     let (controller, task) = run(Parts {
         certificates: watch::channel(Arc::default()).1,
         clock,
+        denials: Denials::new(clock),
         durability: Durability {
             journal,
             progress: progress.clone(),
@@ -204,6 +206,7 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
             pools: vec![PoolSpec {
                 name: "web".to_owned(),
                 connect_timeout: Duration::from_secs(5),
+                tls: None,
                 clusters: Vec::new(),
             }],
         },

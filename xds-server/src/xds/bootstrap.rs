@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+mod tls;
+
+pub use tls::BootstrapTls;
+
 /// What an Envoy has to know to ask for the rest.
 #[derive(Clone, Debug)]
 pub struct BootstrapSpec {
@@ -16,6 +20,8 @@ pub struct BootstrapSpec {
     pub admin: Option<SocketAddr>,
     /// Where the control plane serves xDS and sessions.
     pub control_plane: SocketAddr,
+    /// What both show each other; `None`: nothing, and the connection is plain.
+    pub tls: Option<BootstrapTls>,
 }
 
 /// The bootstrap as YAML, with the reasons in comments.
@@ -26,6 +32,7 @@ pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
         zone,
         admin,
         control_plane,
+        tls,
     } = spec;
     let locality = zone.as_ref().map_or_else(String::new, |zone| {
         format!(", locality: {{ zone: {} }}", quoted(zone))
@@ -43,7 +50,13 @@ pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
             socket_address(*admin)
         );
     }
-    yaml + &STATIC_PART.replace("CONTROL_PLANE", &socket_address(*control_plane))
+    let transport_socket = tls.as_ref().map(BootstrapTls::transport_socket);
+    yaml + &STATIC_PART
+        .replace("CONTROL_PLANE", &socket_address(*control_plane))
+        .replace(
+            "    TRANSPORT_SOCKET\n",
+            &transport_socket.unwrap_or_default(),
+        )
 }
 
 fn socket_address(address: SocketAddr) -> String {
@@ -97,6 +110,7 @@ static_resources:
         - endpoint:
             address:
               CONTROL_PLANE
+    TRANSPORT_SOCKET
 
 # More connections than this are refused at accept, before they cost memory.
 overload_manager:
@@ -119,6 +133,7 @@ mod tests {
             zone: Some("eu: 1".to_owned()),
             admin: Some("[::1]:9901".parse().unwrap()),
             control_plane: "10.0.0.5:18000".parse().unwrap(),
+            tls: None,
         };
         let parsed: serde_json::Value = serde_saphyr::from_str(&bootstrap_yaml(&spec)).unwrap();
         let at = |pointer: &str| parsed.pointer(pointer).unwrap();
@@ -140,5 +155,6 @@ mod tests {
         };
         let closed = bootstrap_yaml(&closed);
         assert!(!closed.contains("admin") && !closed.contains("locality"));
+        assert!(!closed.to_lowercase().contains("transport_socket"));
     }
 }

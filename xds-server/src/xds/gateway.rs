@@ -91,8 +91,21 @@ pub struct PoolSpec {
     pub name: String,
     /// Bounds Envoy's TCP connect to an instance.
     pub connect_timeout: Duration,
+    /// Who its instances are, and who proxies are to them. `None`: they are reached without TLS.
+    pub tls: Option<InstanceTls>,
     /// The pool's instances, in the groups they are sent in.
     pub clusters: Vec<ClusterSpec>,
+}
+
+/// TLS from a proxy to a pool's instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceTls {
+    /// Who signs the instances' certificates, PEM.
+    pub ca_pem: String,
+    /// What a proxy presents to an instance that asks for it.
+    pub certificate: Option<Certificate>,
+    /// The DNS name that the certificate of each instance has. `None`: each has its own instance's name.
+    pub server_name: Option<String>,
 }
 
 /// Instances that one EDS resource carries.

@@ -23,6 +23,7 @@ pub use secret::{CLIENT_CA_SECRET, DEFAULT_SECRET, sni_secret};
 
 mod cluster;
 mod filter;
+mod instance_tls;
 mod listener;
 mod local_reply;
 mod route;
@@ -40,11 +41,12 @@ pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
     let mut resources = vec![(ResourceType::Extension, filter::extension(&gateway.filter)?)];
     for pool in &gateway.pools {
         for spec in &pool.clusters {
-            resources.push((
-                ResourceType::Cluster,
-                cluster::cluster(&spec.name, pool.connect_timeout),
-            ));
+            resources.push((ResourceType::Cluster, cluster::cluster(&spec.name, pool)));
             resources.push((ResourceType::Endpoint, cluster::endpoints(spec)));
+        }
+        if let Some(tls) = &pool.tls {
+            let secrets = instance_tls::secrets(&pool.name, tls);
+            resources.extend(secrets.map(|secret| (ResourceType::Secret, secret)));
         }
     }
     if !gateway.listeners.is_empty() {

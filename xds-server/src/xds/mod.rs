@@ -17,10 +17,10 @@ mod snapshot;
 mod stream;
 mod subscription;
 
-pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
+pub use bootstrap::{BootstrapSpec, BootstrapTls, bootstrap_yaml};
 pub use gateway::{
     Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway,
-    InvalidGateway, ListenerSpec, PoolSpec, SniCertificate, assign_clusters,
+    InstanceTls, InvalidGateway, ListenerSpec, PoolSpec, SniCertificate, assign_clusters,
 };
 pub use generate::{CLIENT_CA_SECRET, DEFAULT_SECRET, generate, sni_secret};
 pub use profile::{

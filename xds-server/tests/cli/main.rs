@@ -75,6 +75,8 @@ fn help_teaches_and_mistakes_are_64() {
         (&["history", "--limit", "0"], 64, "", "1..=10000"),
         (&["history", "--since", "soon"], 64, "", "--since"),
         (&["bootstrap", "--zone", "eu/1"], 64, "", "--zone"),
+        (&["bootstrap", "--ca", "ca.pem"], 64, "", "--server-name"),
+        (&["bootstrap", "--server-name", "x"], 64, "", "--ca"),
         (&[], 64, "", "Usage: berth <COMMAND>"),
         (&["place"], 64, "", "unrecognized subcommand 'place'"),
         (&["instances", "drain"], 64, "", "<NAME>"),
@@ -255,6 +257,36 @@ fn a_bootstrap_names_the_envoy() {
     assert!(yaml.contains("edge-2"), "{yaml}");
     let run = berth(folder.path(), &["bootstrap", "--node-id", ""]);
     assert_eq!(run.code, Some(64), "{run:?}");
+}
+
+#[test]
+fn a_bootstrap_has_certificates_if_the_control_plane_asks_for_them() {
+    let folder = configured();
+    let options = "--ca ca.pem --certificate cert.pem --private-key key.pem --server-name berth.example --secrets-out secrets";
+    let with_options: Vec<_> = options.split(' ').collect();
+    let with_options = [&["bootstrap"], &with_options[..]].concat();
+    let run = berth(folder.path(), &with_options);
+    assert_eq!(run.code, Some(64), "{run:?}");
+    assert!(run.stderr.contains("has no `xds.tls`"), "{run:?}");
+    let secrets = folder.path().join("secrets");
+    assert!(!secrets.exists());
+
+    let path = folder.path().join("berth.yaml");
+    let tls = "\n  tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: ca.pem }\n  listen: 127.0.0.1:18000 #";
+    let text = EXAMPLE.replace("\n  listen: 127.0.0.1:18000 #", tls);
+    fs::write(&path, text).unwrap();
+    let run = berth(folder.path(), &["bootstrap"]);
+    assert_eq!(run.code, Some(64), "{run:?}");
+    assert!(run.stderr.contains("--certificate"), "{run:?}");
+    for _ in 0..2 {
+        let yaml = printed(folder.path(), &with_options);
+        let secret = secrets.canonicalize().unwrap();
+        let secret = secret.join("berth_xds_certificate.yaml");
+        assert!(yaml.contains(&format!("{secret:?}")), "{secret:?}: {yaml}");
+        let key = folder.path().canonicalize().unwrap().join("key.pem");
+        let text = fs::read_to_string(&secret).unwrap();
+        assert!(text.contains(&format!("{key:?}")), "{text}");
+    }
 }
 
 #[test]

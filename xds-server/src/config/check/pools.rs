@@ -51,12 +51,17 @@ impl Check<'_> {
         let instances = self.instances(&raw.instances, &field.key("instances"), unique);
         let probe = self.probe(raw.probe.as_ref(), &field.key("probe"));
         let policy = self.policy(raw, field, common);
+        let tls_field = field.key("instance_tls");
+        let instance_tls = raw.instance_tls.as_ref();
+        let instance_tls = instance_tls.map(|raw| self.instance_tls(raw, &tls_field));
         Some(Pool {
             name: name?,
             family: family?,
             instances,
             probe: probe?,
             policy: policy?,
+            // One that is broken must not pass for none.
+            instance_tls: instance_tls.map_or(Some(None), |tls| tls.map(Some))?,
         })
     }
 

@@ -19,7 +19,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "hold: 8s",
         "hodl: 8s",
         &[
-            "25:3: pools[0].hodl: is not a field of the configuration: here go name, family, instances, probe, choice, second_device, resume_window, settle, warm_up, hold, queue, orphan_after, max_sessions, max_sessions_per_user, max_sessions_per_tenant, max_session_age, tenants, audiences, allow",
+            "25:3: pools[0].hodl: is not a field of the configuration: here go name, family, instances, probe, instance_tls, choice, second_device, resume_window, settle, warm_up, hold, queue, orphan_after, max_sessions, max_sessions_per_user, max_sessions_per_tenant, max_session_age, tenants, audiences, allow",
         ],
     ),
     (
@@ -68,6 +68,120 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "{ listen: 127.0.0.1:18000 }",
         "{ listen: 0.0.0.0:18000, allow_plaintext: yes please }",
         &["1:48: xds.allow_plaintext: is of the wrong kind: write true or false"],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ tls: { certificate_chain: cert.pem, private_key: key.pem } }",
+        &["1:44: xds.tls.client_ca: is missing: berth.example.yaml shows what to write"],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ allow_plaintext: true, tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: ca.pem } }",
+        &[
+            "1:25: xds.allow_plaintext: nothing is said in plaintext where there is `tls`: remove one of the two",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: gone.pem, private_key: gone-too.pem, client_ca: jwks.json } }",
+        &[
+            "1:53: xds.tls.certificate_chain: cannot read /etc/berth/gone.pem: entity not found; a relative path starts at the folder of this file",
+            "1:76: xds.tls.private_key: cannot read /etc/berth/gone-too.pem: entity not found; a relative path starts at the folder of this file",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: jwks.json, private_key: key.pem, client_ca: ca.pem } }",
+        &[
+            "1:53: xds.tls.certificate_chain: /etc/berth/jwks.json has no certificate that can be read: it must hold the chain in PEM, leaf first, in `-----BEGIN CERTIFICATE-----` blocks",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: cert.pem, private_key: jwks.json, client_ca: ca.pem } }",
+        &[
+            "1:76: xds.tls.private_key: /etc/berth/jwks.json has no private key that can be used: it must hold one in PEM, unencrypted, RSA or ECDSA on P-256 or P-384",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: cert.pem, private_key: other-key.pem, client_ca: ca.pem } }",
+        &[
+            "1:76: xds.tls.private_key: /etc/berth/other-key.pem is not the key of the first certificate in /etc/berth/cert.pem: name the pair that was issued together, leaf certificate first",
+        ],
+    ),
+    (
+        "{ listen: 127.0.0.1:18000 }",
+        "{ listen: 0.0.0.0:1, tls: { certificate_chain: cert.pem, private_key: key.pem, client_ca: jwks.json } }",
+        &[
+            "1:96: xds.tls.client_ca: /etc/berth/jwks.json has no certificate that can be read: it must hold those of the authorities to trust, in PEM",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { server_name: x }\n",
+        &["22:19: pools[0].instance_tls.ca: is missing: berth.example.yaml shows what to write"],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: jwks.json, server_name: a b }\n",
+        &[
+            "22:47: pools[0].instance_tls.server_name: `a b` cannot be a name here: only a-z, A-Z, 0-9, ., _ and - may be in it, not ` `",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: ca.pem, certificate_chain: cert.pem }\n",
+        &[
+            "22:17: pools[0].instance_tls.private_key: is missing: berth.example.yaml shows what to write",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: ca.pem, private_key: key.pem }\n",
+        &[
+            "22:17: pools[0].instance_tls.certificate_chain: is missing: berth.example.yaml shows what to write",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: gone.pem, certificate_chain: cert.pem, private_key: other-key.pem }\n",
+        &[
+            "22:23: pools[0].instance_tls.ca: cannot read /etc/berth/gone.pem: entity not found; a relative path starts at the folder of this file",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: ca.pem, certificate_chain: cert.pem, private_key: other-key.pem }\n",
+        &[
+            "22:73: pools[0].instance_tls.private_key: /etc/berth/other-key.pem is not the key of the first certificate in /etc/berth/cert.pem: name the pair that was issued together, leaf certificate first",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: ca.pem, certificate_chain: cert.pem, private_key: jwks.json }\n",
+        &[
+            "22:73: pools[0].instance_tls.private_key: /etc/berth/jwks.json has no private key that can be used: it must hold one in PEM, unencrypted, RSA or ECDSA on P-256 or P-384",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: ca.pem, certificate_chain: jwks.json, private_key: key.pem }\n",
+        &[
+            "22:50: pools[0].instance_tls.certificate_chain: /etc/berth/jwks.json has no certificate that can be read: it must hold the chain in PEM, leaf first, in `-----BEGIN CERTIFICATE-----` blocks",
+        ],
+    ),
+    (
+        "  second_device: allow\n",
+        "  instance_tls: { ca: jwks.json }\n",
+        &[
+            "22:23: pools[0].instance_tls.ca: /etc/berth/jwks.json has no certificate that can be read: it must hold those of the authorities to trust, in PEM",
+        ],
+    ),
+    (
+        "{ listen: '[::1]:18001' }",
+        "{ tls: {} }",
+        &["2:10: admin.tls: is not a field of the configuration: here go listen, allow_plaintext"],
     ),
     (
         "{ listen: 127.0.0.1:18000 }",

@@ -23,11 +23,11 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-use super::super::gateway::{ClusterSpec, EndpointHealth, EndpointSpec};
+use super::super::gateway::{ClusterSpec, EndpointHealth, EndpointSpec, PoolSpec};
 use super::super::resource::{Resource, ResourceType};
-use super::{duration, encoded, over_ads, tcp_address};
+use super::{duration, encoded, instance_tls, over_ads, tcp_address};
 
-pub(super) fn cluster(name: &str, connect_timeout: Duration) -> Resource {
+pub(super) fn cluster(name: &str, pool: &PoolSpec) -> Resource {
     let message = Cluster {
         name: name.to_owned(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
@@ -37,7 +37,11 @@ pub(super) fn cluster(name: &str, connect_timeout: Duration) -> Resource {
             eds_config: Some(over_ads()),
             service_name: String::new(),
         }),
-        connect_timeout: Some(duration(connect_timeout)),
+        connect_timeout: Some(duration(pool.connect_timeout)),
+        transport_socket: pool
+            .tls
+            .as_ref()
+            .map(|tls| instance_tls::transport_socket(&pool.name, tls)),
         load_balancing_policy: Some(refuse_everything()),
         common_lb_config: Some(cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
@@ -73,7 +77,12 @@ pub(super) fn cluster(name: &str, connect_timeout: Duration) -> Resource {
         }),
         ..Cluster::default()
     };
-    encoded(name, &message).refers_to(ResourceType::Endpoint, name)
+    let secrets = pool.tls.iter();
+    let secrets = secrets.flat_map(|tls| instance_tls::secret_names(&pool.name, tls));
+    secrets.fold(
+        encoded(name, &message).refers_to(ResourceType::Endpoint, name),
+        |cluster, secret| cluster.refers_to(ResourceType::Secret, secret),
+    )
 }
 
 pub(super) fn endpoints(spec: &ClusterSpec) -> Resource {
@@ -100,7 +109,8 @@ fn endpoint(spec: &EndpointSpec) -> LbEndpoint {
         health_status: health as i32,
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(Endpoint {
             address: Some(tcp_address(spec.address)),
-            // Envoy shows it beside the address; and an instance that takes over an address is a change.
+            // Envoy shows it beside the address; an instance that takes over an address is a change; and with TLS it is
+            // the name that the certificate there has to have.
             hostname: spec.instance.clone(),
             ..Endpoint::default()
         })),

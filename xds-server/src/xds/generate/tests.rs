@@ -6,8 +6,8 @@ use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config;
 
 use super::super::gateway::{
-    Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec,
-    PoolSpec, SniCertificate,
+    Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, InstanceTls,
+    ListenerSpec, PoolSpec, SniCertificate,
 };
 use super::super::snapshot::Inconsistent;
 use super::*;
@@ -255,6 +255,52 @@ fn the_filter_may_do_what_it_does_and_sees_no_relayed_bytes() {
     );
 }
 
+#[test]
+fn other_certificates_leave_clusters_and_what_lives_on_them_alone() {
+    use ResourceType::Secret;
+
+    type Change = fn(&mut InstanceTls);
+    let cases: &[(Change, &[&str])] = &[
+        (|tls| tls.ca_pem.push('x'), &["berth_instance_ca/quest"]),
+        (
+            |tls| tls.certificate.as_mut().unwrap().chain_pem.push('x'),
+            &["berth_instance_certificate/quest"],
+        ),
+    ];
+    let mut gateway = gateway();
+    gateway.pools[0].tls = Some(tls(None, true));
+    let before = generate(&gateway).unwrap();
+    for (change, expected) in cases {
+        let mut gateway = gateway.clone();
+        change(gateway.pools[0].tls.as_mut().unwrap());
+        let after = generate(&gateway).unwrap();
+        for kind in ResourceType::ALL {
+            let changed: Vec<_> = after
+                .of(kind)
+                .iter()
+                .filter(|(name, resource)| {
+                    let before = before.find(kind, name).unwrap();
+                    before.version() != resource.version()
+                })
+                .map(|(name, _)| &**name)
+                .collect();
+            let expected = if kind == Secret { *expected } else { &[] };
+            assert_eq!(changed, expected, "{kind:?}");
+        }
+    }
+}
+
+fn tls(server_name: Option<&str>, certificate: bool) -> InstanceTls {
+    InstanceTls {
+        ca_pem: "(who signs instances' certificates)".to_owned(),
+        certificate: certificate.then(|| Certificate {
+            chain_pem: "(a proxy's certificate)".to_owned(),
+            private_key_pem: "(its key)".to_owned(),
+        }),
+        server_name: server_name.map(str::to_owned),
+    }
+}
+
 fn endpoint(gateway: &mut Gateway) -> &mut EndpointSpec {
     &mut gateway.pools[0].clusters[0].endpoints[0]
 }
@@ -298,6 +344,7 @@ fn gateway() -> Gateway {
             PoolSpec {
                 name: "quest".to_owned(),
                 connect_timeout: Duration::from_millis(1_500),
+                tls: None,
                 clusters: vec![
                     cluster(
                         "quest/0",
@@ -315,6 +362,7 @@ fn gateway() -> Gateway {
             PoolSpec {
                 name: "vision".to_owned(),
                 connect_timeout: Duration::from_secs(2),
+                tls: None,
                 clusters: vec![cluster(
                     "vision",
                     vec![endpoint("gpu-4", 4, 48_010, EndpointHealth::Healthy)],

@@ -375,7 +375,10 @@ async fn csds_tells_it_in_envoys_terms() {
             ..ClientStatusRequest::default()
         });
         if let Some(name) = peer {
-            let certified = crate::peer::Peer::Certified([name.to_owned()].into());
+            let certified = crate::peer::Peer::Certified(crate::peer::Certified {
+                names: [name.to_owned()].into(),
+                denials: crate::tls::Denials::new(crate::clock::Clock::start()),
+            });
             request.extensions_mut().insert(certified);
         }
         let service = service.clone();

@@ -15,6 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
+use berth::tls::Denials;
 use berth::xds::{Certificate, Certificates, FilterSpec, Gateway, PoolSpec, Profiles, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
@@ -237,6 +238,7 @@ impl Side {
         let (controller, task) = controller::run(Parts {
             certificates: watch::channel(Arc::default()).1,
             clock,
+            denials: Denials::new(clock),
             durability: Durability {
                 journal,
                 progress: progress.clone(),
@@ -355,6 +357,7 @@ fn gateway() -> Gateway {
         pools: vec![PoolSpec {
             name: POOL.to_owned(),
             connect_timeout: Duration::from_secs(5),
+            tls: None,
             clusters: Vec::new(),
         }],
     }

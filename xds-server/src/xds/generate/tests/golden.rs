@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     random::v3::Random, subset::v3::Subset,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    DownstreamTlsContext, Secret,
+    DownstreamTlsContext, Secret, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::google::protobuf::StringValue;
@@ -40,12 +40,19 @@ fn golden() {
     let certificates = whole.clone();
     whole.certificates.by_sni.clear();
     whole.certificates.client_ca_pem = None;
+    let mut instance_tls = gateway();
+    instance_tls.listeners.clear();
+    instance_tls.pools[0].clusters.truncate(1);
+    instance_tls.pools[0].tls = Some(tls(None, true));
+    instance_tls.pools[1].tls = Some(tls(Some("runtime.example"), false));
+    let instances = &[ResourceType::Cluster, ResourceType::Secret];
     let all = &ResourceType::ALL[..];
-    let tls = &[ResourceType::Listener, ResourceType::Secret];
+    let listeners = &[ResourceType::Listener, ResourceType::Secret];
     for (name, gateway, types) in [
         ("gateway", whole, all),
         ("joined", joined, all),
-        ("certificates", certificates, tls),
+        ("certificates", certificates, listeners),
+        ("instance_tls", instance_tls, instances),
     ] {
         let snapshot = generate(&gateway).unwrap();
         let path: PathBuf = [
@@ -115,6 +122,7 @@ fn decoded(type_url: &str, body: &[u8]) -> Tree {
         attempt::<StringValue>,
         attempt::<Subset>,
         attempt::<TypedExtensionConfig>,
+        attempt::<UpstreamTlsContext>,
         attempt::<Wasm>,
     ];
     types
