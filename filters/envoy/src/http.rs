@@ -102,6 +102,7 @@ impl<H: Host> Http<H> {
             }
             Decision::Admit(wish, admission) => {
                 self.worker.stats().allowed();
+                self.add_key(wish.kind, &headers)?;
                 let id = self.tagged(plugin, &admission.tags)?;
                 for (name, value) in &admission.headers {
                     host.set_header(Headers::Request, name, Some(value.as_bytes()));
@@ -111,6 +112,7 @@ impl<H: Host> Http<H> {
             }
             Decision::Undecided(wish, undecided) => {
                 self.worker.stats().undecided();
+                self.add_key(wish.kind, &headers)?;
                 let id = self.tagged(plugin, &[])?;
                 let Undecided { path, headers, .. } = *undecided;
                 let who = Who::Unverified(Unverified { path, headers });
@@ -210,6 +212,28 @@ impl<H: Host> Http<H> {
         Ok(id)
     }
 
+    /// Asks the instance for an upgrade in its own words, where the client did not have to: RFC 8441 §5 has no key, and no
+    /// instance upgrades without one. Nobody checks the answer, so all that is asked of it is to be another one each time
+    /// (RFC 6455 §4.1): nothing that the instance should not know goes into it.
+    fn add_key(&self, kind: Kind, headers: &[(String, Vec<u8>)]) -> Result<(), Reason> {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+
+        if kind == Kind::Upgrade && self.is_a_stream() && joined(headers, KEY).is_none() {
+            let nonce = self.worker.host.random().ok_or(Reason::Internal)?;
+            let key = STANDARD.encode(nonce);
+            let key = Some(key.as_bytes());
+            self.worker.host.set_header(Headers::Request, KEY, key);
+        }
+        Ok(())
+    }
+
+    /// Whether the client's connection may carry other requests at the same time.
+    fn is_a_stream(&self) -> bool {
+        let protocol = self.worker.host.property(&["request", "protocol"]);
+        protocol.is_some_and(|protocol| !protocol.starts_with(b"HTTP/1"))
+    }
+
     fn open(&self, plugin: &Plugin, id: SessionId, client: Option<IpAddr>, wish: Wish, who: Who) {
         let purpose = match wish.kind {
             Kind::Check => Purpose::Check {
@@ -255,6 +279,9 @@ impl<H: Host> Http<H> {
             return Action::Pause;
         }
         self.worker.established(self.context);
+        if self.is_a_stream() {
+            host.set_header(Headers::Response, ACCEPT, None);
+        }
         if let Some(protocol) = answer_subprotocol
             && joined(&headers, "sec-websocket-protocol").is_none()
         {
@@ -347,6 +374,10 @@ const OURS: &str = "x-berth-";
 /// What Envoy's details say of a response that is the upstream's and not Envoy's own; the second, where the upstream
 /// answered an upgrade with a success that is not a 101.
 const FROM_UPSTREAM: [&[u8]; 2] = [b"via_upstream", b"websocket_handshake_unsuccessful"];
+
+/// The two halves of RFC 6455's handshake, of which RFC 8441 has none.
+const KEY: &str = "sec-websocket-key";
+const ACCEPT: &str = "sec-websocket-accept";
 
 /// An upgrade's answer. Towards an HTTP/2 client, Envoy makes it a 200 after the filters.
 const SWITCHING_PROTOCOLS: &[u8] = b"101";

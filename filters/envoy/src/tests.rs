@@ -22,6 +22,7 @@ use crate::worker::Worker;
 
 mod algorithms;
 mod configuration;
+mod http2;
 mod requests;
 mod sessions;
 mod statistics;
@@ -146,7 +147,18 @@ impl Proxy {
     }
 
     fn request(&mut self, context: ContextId, route: &str, headers: HeaderList) -> Action {
+        self.request_over("HTTP/1.1", context, route, headers)
+    }
+
+    fn request_over(
+        &mut self,
+        protocol: &str,
+        context: ContextId,
+        route: &str,
+        headers: HeaderList,
+    ) -> Action {
         let properties = [
+            ("request.protocol", protocol),
             ("xds.route_name", route),
             ("source.address", "192.0.2.7:5123"),
         ];
