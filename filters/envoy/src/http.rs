@@ -51,7 +51,8 @@ impl OwnedCertificate {
 }
 
 impl<H: Host> Http<H> {
-    fn request(&self) -> Action {
+    /// `is_over`: it ends with its headers.
+    fn request(&self, is_over: bool) -> Action {
         let host = &self.worker.host;
         if !self.is_ours() {
             // What would place a request is never the client's word, on whichever route.
@@ -63,7 +64,7 @@ impl<H: Host> Http<H> {
             return Action::Continue;
         }
         let decided = match &self.plugin {
-            Some(plugin) => self.decide(plugin).map_err(|reason| Refusal {
+            Some(plugin) => self.decide(plugin, is_over).map_err(|reason| Refusal {
                 reason,
                 retry_after_seconds: plugin.policy.retry_after_seconds(reason),
             }),
@@ -84,7 +85,7 @@ impl<H: Host> Http<H> {
         name.is_some_and(|name| name == ROUTE || name.starts_with(ROUTES))
     }
 
-    fn decide(&self, plugin: &Plugin) -> Result<(), Reason> {
+    fn decide(&self, plugin: &Plugin, is_over: bool) -> Result<(), Reason> {
         let host = &self.worker.host;
         let headers = host.headers(Headers::Request);
         self.strip(Headers::Request, &headers);
@@ -101,8 +102,8 @@ impl<H: Host> Http<H> {
                 Ok(())
             }
             Decision::Admit(wish, admission) => {
+                self.handshake(wish.kind, &headers, is_over)?;
                 self.worker.stats().allowed();
-                self.add_key(wish.kind, &headers)?;
                 let id = self.tagged(plugin, &admission.tags)?;
                 for (name, value) in &admission.headers {
                     host.set_header(Headers::Request, name, Some(value.as_bytes()));
@@ -111,8 +112,8 @@ impl<H: Host> Http<H> {
                 Ok(())
             }
             Decision::Undecided(wish, undecided) => {
+                self.handshake(wish.kind, &headers, is_over)?;
                 self.worker.stats().undecided();
-                self.add_key(wish.kind, &headers)?;
                 let id = self.tagged(plugin, &[])?;
                 let Undecided { path, headers, .. } = *undecided;
                 let who = Who::Unverified(Unverified { path, headers });
@@ -212,14 +213,25 @@ impl<H: Host> Http<H> {
         Ok(id)
     }
 
-    /// Asks the instance for an upgrade in its own words, where the client did not have to: RFC 8441 §5 has no key, and no
-    /// instance upgrades without one. Nobody checks the answer, so all that is asked of it is to be another one each time
-    /// (RFC 6455 §4.1): nothing that the instance should not know goes into it.
-    fn add_key(&self, kind: Kind, headers: &[(String, Vec<u8>)]) -> Result<(), Reason> {
+    /// What RFC 6455's handshake has and RFC 8441's has not. Without a key no instance upgrades; nobody checks its answer, so
+    /// all that is asked of a key is to be another one each time, and nothing goes into it that the instance should not know.
+    /// END_STREAM is what FIN is otherwise (RFC 8441 §5), but Envoy would not end such a session.
+    fn handshake(
+        &self,
+        kind: Kind,
+        headers: &[(String, Vec<u8>)],
+        is_over: bool,
+    ) -> Result<(), Reason> {
         use base64::Engine;
         use base64::engine::general_purpose::STANDARD;
 
-        if kind == Kind::Upgrade && self.is_a_stream() && joined(headers, KEY).is_none() {
+        if kind == Kind::Check || !self.is_a_stream() {
+            return Ok(());
+        }
+        if is_over {
+            return Err(Reason::Cancelled);
+        }
+        if joined(headers, KEY).is_none() {
             let nonce = self.worker.host.random().ok_or(Reason::Internal)?;
             let key = STANDARD.encode(nonce);
             let key = Some(key.as_bytes());
@@ -344,8 +356,8 @@ impl<H: Host> Context for Http<H> {
 }
 
 impl<H: Host> HttpContext for Http<H> {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        self.request()
+    fn on_http_request_headers(&mut self, _: usize, is_over: bool) -> Action {
+        self.request(is_over)
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {

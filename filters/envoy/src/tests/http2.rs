@@ -41,7 +41,7 @@ fn each_side_has_the_handshake_of_its_version() {
         let mut proxy = Proxy::start();
         let mut headers = authorized("/sign_in");
         headers.extend(sent.map(|key| ("sec-websocket-key".to_owned(), key.as_bytes().to_vec())));
-        proxy.request_over(protocol, STREAM, "berth/web", headers);
+        proxy.request_over(protocol, false, STREAM, "berth/web", headers);
         let got = key(&proxy, STREAM);
         match asked {
             WithoutKey => assert_eq!(got, None, "{case}"),
@@ -62,7 +62,13 @@ fn each_side_has_the_handshake_of_its_version() {
 fn a_key_is_given_once_and_says_nothing() {
     let mut proxy = Proxy::start();
     let keys = [STREAM, OTHER].map(|context| {
-        proxy.request_over("HTTP/2", context, "berth/web", authorized("/sign_in"));
+        proxy.request_over(
+            "HTTP/2",
+            false,
+            context,
+            "berth/web",
+            authorized("/sign_in"),
+        );
         let session = proxy
             .last_call("Acquire")
             .read::<proto::AcquireRequest>()
@@ -80,7 +86,7 @@ fn only_an_upgrade_is_given_a_key() {
     let mut proxy = Proxy::start();
     let mut get = authorized("/sign_in");
     get.retain(|(name, _)| name != "upgrade");
-    proxy.request_over("HTTP/2", STREAM, "berth/web", get);
+    proxy.request_over("HTTP/2", false, STREAM, "berth/web", get);
     assert!(
         proxy
             .last_call("Acquire")
@@ -89,7 +95,36 @@ fn only_an_upgrade_is_given_a_key() {
     );
     assert_eq!(key(&proxy, STREAM), None);
 
-    proxy.request_over("HTTP/2", OTHER, "berth/web", upgrade("/sign_in", &[]));
+    proxy.request_over(
+        "HTTP/2",
+        false,
+        OTHER,
+        "berth/web",
+        upgrade("/sign_in", &[]),
+    );
     assert_eq!(refusal(&proxy.reply(OTHER)), (401, "no_token", None));
     assert_eq!(key(&proxy, OTHER), None);
+}
+
+#[test]
+fn a_stream_that_is_over_with_its_headers_asks_for_no_session() {
+    for (protocol, is_placed) in [("HTTP/1.1", true), ("HTTP/2", false)] {
+        let mut proxy = Proxy::start();
+        proxy.request_over(protocol, true, STREAM, "berth/web", authorized("/sign_in"));
+        assert_eq!(proxy.calls().len(), usize::from(is_placed), "{protocol}");
+        if !is_placed {
+            let cancelled = (503, "cancelled", None);
+            assert_eq!(refusal(&proxy.reply(STREAM)), cancelled);
+        }
+
+        let mut get = authorized("/sign_in");
+        get.retain(|(name, _)| name != "upgrade");
+        proxy.request_over(protocol, true, OTHER, "berth/web", get);
+        assert!(
+            proxy
+                .last_call("Acquire")
+                .read::<proto::AcquireRequest>()
+                .check_only
+        );
+    }
 }
