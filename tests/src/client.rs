@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use berth_client::{Carrier, ConnectError, Family, Response, Session, Target};
+use berth_client::{Carrier, ConnectError, Family, Http2, Response, Session, Target};
 
 use crate::{Envoy, Error, Token};
 
@@ -22,6 +22,7 @@ pub struct ClientBuilder {
     subprotocols: Vec<String>,
     resume_key: Option<String>,
     carrier: Carrier,
+    http2: bool,
     time_limit: Duration,
 }
 
@@ -63,6 +64,7 @@ impl ClientBuilder {
             subprotocols: Vec::new(),
             resume_key: None,
             carrier,
+            http2: false,
             time_limit: TIME_LIMIT,
         }
     }
@@ -163,6 +165,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Over HTTP/2; each session on a connection of its own, unless it is [on](Self::connect_on) one that is there.
+    #[must_use]
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
     /// Bounds every step of connecting.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
@@ -180,6 +189,9 @@ impl ClientBuilder {
             .ca_file(&self.ca)?
             .connect_to(self.proxy)
             .time_limit(self.time_limit);
+        if self.http2 {
+            target = target.http2();
+        }
         for (name, value) in &self.query {
             target = target.query(name, value)?;
         }
@@ -206,20 +218,33 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Connect`] when there is no HTTP answer at all, and those of [`target`](Self::target).
     pub async fn attempt(&self) -> Result<Attempt, Error> {
-        match berth_client::connect(&self.target()?).await {
-            Ok(session) => Ok(Attempt::Admitted(Box::new(session))),
-            Err(ConnectError::Refused {
-                status,
-                headers,
-                body,
-                ..
-            }) => Ok(Attempt::Refused(Response {
-                status,
-                headers: *headers,
-                body,
-            })),
-            Err(error) => Err(Box::new(error).into()),
-        }
+        attempt(berth_client::connect(&self.target()?).await)
+    }
+
+    /// As [`attempt`](Self::attempt), on a connection that is there.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn attempt_on(&self, connection: &Http2) -> Result<Attempt, Error> {
+        attempt(connection.upgrade(&self.target()?).await)
+    }
+
+    /// As [`connect`](Self::connect), on a connection that is there.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_on(&self, connection: &Http2) -> Result<Session, Error> {
+        let session = connection.upgrade(&self.target()?).await;
+        Ok(session.map_err(Box::new)?)
+    }
+
+    /// An HTTP/2 connection to where it would connect to.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], and those of [`target`](Self::target).
+    pub async fn connection(&self) -> Result<Http2, Error> {
+        let connection = Http2::open(&self.target()?).await;
+        Ok(connection.map_err(Box::new)?)
     }
 
     /// Asks for a session and has to get it.
@@ -252,6 +277,23 @@ impl ClientBuilder {
     pub async fn verdict(&self) -> Result<Response, Error> {
         let response = berth_client::get(&self.target()?).await;
         Ok(response.map_err(Box::new)?)
+    }
+}
+
+fn attempt(outcome: Result<Session, ConnectError>) -> Result<Attempt, Error> {
+    match outcome {
+        Ok(session) => Ok(Attempt::Admitted(Box::new(session))),
+        Err(ConnectError::Refused {
+            status,
+            headers,
+            body,
+            ..
+        }) => Ok(Attempt::Refused(Response {
+            status,
+            headers: *headers,
+            body,
+        })),
+        Err(error) => Err(Box::new(error).into()),
     }
 }
 

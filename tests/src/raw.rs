@@ -41,6 +41,7 @@ pub struct Dial {
     ca: PathBuf,
     from: Option<IpAddr>,
     identity: Option<Identity>,
+    protocol: Option<String>,
 }
 
 impl Dial {
@@ -52,6 +53,7 @@ impl Dial {
             ca: ca.to_owned(),
             from: None,
             identity: None,
+            protocol: None,
         }
     }
 
@@ -69,6 +71,13 @@ impl Dial {
         self
     }
 
+    /// Offers this protocol, such as `h2`, by ALPN; none unless told.
+    #[must_use]
+    pub fn protocol(mut self, name: &str) -> Self {
+        self.protocol = Some(name.to_owned());
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -76,7 +85,9 @@ impl Dial {
     /// [`Error::Timeout`] after `within`.
     pub async fn open(&self, within: Duration) -> Result<Connection, Error> {
         let name = ServerName::try_from("localhost").map_err(Error::crypto("a server name"))?;
-        let config = client_config(&self.ca, self.identity.as_ref())?;
+        let mut config = client_config(&self.ca, self.identity.as_ref())?;
+        let protocols = self.protocol.iter();
+        config.alpn_protocols = protocols.map(|name| name.as_bytes().to_vec()).collect();
         let connector = TlsConnector::from(Arc::new(config));
         let opened = async {
             let socket = match self.address {
@@ -101,6 +112,18 @@ impl Dial {
 }
 
 impl Connection {
+    /// The protocol that was agreed on by ALPN.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        std::str::from_utf8(self.stream.get_ref().1.alpn_protocol()?).ok()
+    }
+
+    /// What it consists of, for whoever speaks something else than HTTP/1.1.
+    #[must_use]
+    pub fn into_stream(self) -> TlsStream<TcpStream> {
+        self.stream
+    }
+
     /// Writes these bytes and nothing else.
     ///
     /// # Errors

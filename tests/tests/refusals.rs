@@ -164,7 +164,8 @@ async fn the_proxys_own() {
         ("a body of two lengths", format!("{post}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), 400, "bad_request"),
     ];
     for (name, request, status, reason) in cases {
-        let mut connection = world.raw().await.unwrap();
+        let dial = world.dial().protocol("http/1.1");
+        let mut connection = dial.open(SOON).await.unwrap();
         // The answer may come, and the connection end, before all of it is written.
         let _unless_cut_off = connection.write(request.as_bytes()).await;
         let answer = connection.answer(SOON).await;
@@ -205,9 +206,32 @@ async fn refused(world: &World, case: &Refusal) {
         return check_raw(case.name, case.status, case.reason, &answer);
     }
     let client = client(world, &case.request);
+    let over_http2 = client.clone().http2();
+    for (version, client) in [("HTTP/1.1", client), ("HTTP/2", over_http2)] {
+        refused_by(version, client, case).await;
+        if case.situation != Situation::ControlPlaneAway {
+            // The next one is about the same, and not about what this one leaves behind for a moment.
+            nobody_asks(world).await;
+        }
+    }
+}
+
+/// Waits until no request is under way: a refused one is, until its proxy has told of its end.
+async fn nobody_asks(world: &World) {
+    berth_tests::wait_until("nobody to ask", SOON, async || {
+        let sessions = world.berth().sessions().await?;
+        let over = sessions.iter().all(|session| session.state == "active");
+        Ok(berth_tests::Seen::when(over, format!("{sessions:?}")))
+    })
+    .await
+    .unwrap();
+}
+
+async fn refused_by(version: &str, client: ClientBuilder, case: &Refusal) {
+    let name = format!("{}, over {version}", case.name);
     let refusal = client.refusal().await;
-    let refusal = refusal.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    check(case.name, case.status, case.reason, &refusal);
+    let refusal = refusal.unwrap_or_else(|error| panic!("{name}: {error}"));
+    check(&name, case.status, case.reason, &refusal);
     let of_the_instance = matches!(
         case.situation,
         Situation::InstanceRefusesUpgrade | Situation::InstanceHangs | Situation::InstanceGone
@@ -215,7 +239,7 @@ async fn refused(world: &World, case: &Refusal) {
     // A plain GET offers no subprotocols.
     if !of_the_instance && case.request.carrier != Carrier::Subprotocol {
         let verdict = client.verdict().await.unwrap();
-        let name = format!("{}, by GET", case.name);
+        let name = format!("{name}, by GET");
         check(&name, case.status, case.reason, &verdict);
     }
 }

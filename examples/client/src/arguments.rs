@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// A subprotocol to offer, such as x-nv-sessionid.1; may be repeated.
     #[arg(long = "subprotocol")]
     subprotocols: Vec<String>,
+    /// Speak HTTP/2 (RFC 8441), as browsers may; HTTP/1.1 by default.
+    #[arg(long)]
+    http2: bool,
     /// Seconds to stay after signaling; until Ctrl-C by default.
     #[arg(long, value_parser = seconds)]
     pub(crate) stay: Option<Duration>,
@@ -100,6 +103,9 @@ impl Arguments {
             Some(ca) => target = target.ca_file(ca)?,
             None if target.is_encrypted() => return Err(UsageError::NoCa),
             None => {}
+        }
+        if self.http2 {
+            target = target.http2();
         }
         if let Some(address) = self.connect_to {
             target = target.connect_to(address);

@@ -25,9 +25,10 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use crate::http2::Http2;
 use crate::session::Session;
-use crate::target::Target;
-use crate::transport::{Tls, Transport};
+use crate::target::{Target, Version};
+use crate::transport::{Tls, Transport, Tunnel};
 
 /// An HTTP response that is no upgrade.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ impl Response {
 /// Why there is no session, or no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server answered, and the answer was not 101.
+    /// The server answered, and the answer was not 101; over HTTP/2, not 200.
     #[error("refused with status {status}{}", named(.reason.as_deref()))]
     Refused {
         /// Its status.
@@ -80,7 +81,16 @@ pub enum ConnectError {
     /// The connection ended, or broke HTTP, before there was a whole answer.
     #[error("no HTTP answer: {0}")]
     Http(#[from] hyper::Error),
-    /// A 101 that RFC 6455 §4.1 tells a client to fail.
+    /// The connection ended, or broke HTTP/2, before there was a whole answer; or the stream was reset.
+    #[error("no HTTP/2 answer: {0}")]
+    Http2(#[from] h2::Error),
+    /// The server would not speak HTTP/2, and nothing else was asked for.
+    #[error("the server does not speak HTTP/2")]
+    NoHttp2,
+    /// The server's HTTP/2 has no WebSockets (RFC 8441 §3).
+    #[error("the server takes no WebSockets over HTTP/2")]
+    NoWebSockets,
+    /// A success that RFC 6455 §4.1 tells a client to fail.
     #[error("the upgrade is not valid: {0}")]
     Handshake(HandshakeFault),
     /// The target's time limit passed.
@@ -96,7 +106,7 @@ pub enum ConnectError {
     Request(#[from] hyper::http::Error),
 }
 
-/// What is wrong with a 101.
+/// What is wrong with a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFault {
     /// `Sec-WebSocket-Accept` is not the key's answer.
@@ -124,7 +134,7 @@ pub enum Step {
 /// A connection on which nothing has been asked yet. Dropping it ends it.
 #[derive(Debug)]
 pub struct Connection {
-    transport: Transport,
+    pub(crate) transport: Transport,
     target: Target,
 }
 
@@ -148,7 +158,7 @@ impl Connection {
     /// Connects, and for a `wss` target goes through the TLS handshake, which checks the certificate.
     ///
     /// # Errors
-    /// [`ConnectError::Io`], [`ConnectError::Tls`], [`ConnectError::Timeout`].
+    /// [`ConnectError::Io`], [`ConnectError::Tls`], [`ConnectError::NoHttp2`], [`ConnectError::Timeout`].
     pub async fn open(target: &Target) -> Result<Self, ConnectError> {
         let target = target.clone();
         let tcp = within(&target, Step::Connect, async {
@@ -163,11 +173,15 @@ impl Connection {
             None => Transport::Plain(tcp),
             Some(tls) => {
                 let connector = TlsConnector::from(tls.config.clone());
+                let connector = connector.with_alpn(vec![target.version.alpn().to_vec()]);
                 let handshake = connector.connect(tls.server_name.clone(), tcp);
                 let handshake = async { handshake.await.map_err(ConnectError::Tls) };
-                Transport::Tls(Box::new(
-                    within(&target, Step::TlsHandshake, handshake).await?,
-                ))
+                let stream = within(&target, Step::TlsHandshake, handshake).await?;
+                let agreed = stream.get_ref().1.alpn_protocol();
+                if target.version == Version::Http2 && agreed != Some(Version::Http2.alpn()) {
+                    return Err(ConnectError::NoHttp2);
+                }
+                Transport::Tls(Box::new(stream))
             }
         };
         Ok(Self { transport, target })
@@ -193,6 +207,10 @@ impl Connection {
     /// [`ConnectError`].
     pub async fn upgrade(self) -> Result<Session, ConnectError> {
         let Self { transport, target } = self;
+        if target.version == Version::Http2 {
+            let connection = within(&target, Step::Answer, Http2::over(transport)).await?;
+            return connection.upgrade(&target).await;
+        }
         let tls = transport.tls();
         let key = generate_key();
         let request = upgrade_request(&target, &key)?;
@@ -214,11 +232,10 @@ impl Connection {
             .downcast::<TokioIo<Transport>>()
             .map_err(|_other| io::Error::from(io::ErrorKind::Unsupported))?;
         let (transport, already_read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-        // A frame may be as large as a message.
-        let limits = Some(WebSocketConfig::default().max_frame_size(None));
+        let tunnel = Tunnel::Connection(transport);
+        let limits = Some(frame_limits());
         let socket =
-            WebSocketStream::from_partially_read(transport, already_read, Role::Client, limits)
-                .await;
+            WebSocketStream::from_partially_read(tunnel, already_read, Role::Client, limits).await;
         Ok(Session::new(socket, headers, subprotocol, tls))
     }
 
@@ -226,9 +243,14 @@ impl Connection {
     /// learn by it why an upgrade was refused.
     ///
     /// # Errors
-    /// Every [`ConnectError`] but [`ConnectError::Refused`] and [`ConnectError::Handshake`].
+    /// Every [`ConnectError`] but [`ConnectError::Refused`], [`ConnectError::Handshake`] and
+    /// [`ConnectError::NoWebSockets`].
     pub async fn get(self) -> Result<Response, ConnectError> {
         let Self { transport, target } = self;
+        if target.version == Version::Http2 {
+            let connection = within(&target, Step::Answer, Http2::over(transport)).await?;
+            return connection.get(&target).await;
+        }
         let mut request = request(&target)?;
         request
             .headers_mut()
@@ -264,6 +286,14 @@ fn upgrade_request(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_str(key)?);
+    add_offer(target, headers)?;
+    Ok(request)
+}
+
+pub(crate) fn add_offer(
+    target: &Target,
+    headers: &mut HeaderMap,
+) -> Result<(), hyper::http::Error> {
     if !target.subprotocols.is_empty() {
         let offer = target
             .subprotocols
@@ -273,7 +303,7 @@ fn upgrade_request(
             .join(&b", "[..]);
         headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_bytes(&offer)?);
     }
-    Ok(request)
+    Ok(())
 }
 
 /// RFC 6455 §4.1, as far as hyper has not checked it. Answers the selected subprotocol.
@@ -287,6 +317,14 @@ fn check_upgrade(
     {
         return Err(HandshakeFault::Accept);
     }
+    selected_subprotocol(target, headers)
+}
+
+/// Of those that were offered, the one the server selected.
+pub(crate) fn selected_subprotocol(
+    target: &Target,
+    headers: &HeaderMap,
+) -> Result<Option<String>, HandshakeFault> {
     match headers.get(SEC_WEBSOCKET_PROTOCOL) {
         None if target.subprotocols.is_empty() => Ok(None),
         None => Err(HandshakeFault::NoSubprotocol),
@@ -295,6 +333,11 @@ fn check_upgrade(
         )),
         Some(_) => Err(HandshakeFault::UnofferedSubprotocol),
     }
+}
+
+/// A frame may be as large as a message.
+pub(crate) fn frame_limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_frame_size(None)
 }
 
 async fn collect(response: hyper::Response<Incoming>) -> Result<Response, ConnectError> {
@@ -311,7 +354,7 @@ async fn collect(response: hyper::Response<Incoming>) -> Result<Response, Connec
     })
 }
 
-fn refused(response: Response) -> ConnectError {
+pub(crate) fn refused(response: Response) -> ConnectError {
     ConnectError::Refused {
         status: response.status,
         reason: response.reason().map(str::to_owned),
@@ -335,7 +378,7 @@ async fn alongside<C: FusedFuture, W: Future>(connection: Pin<&mut C>, work: W) 
     }
 }
 
-async fn within<T, E>(
+pub(crate) async fn within<T, E>(
     target: &Target,
     step: Step,
     work: impl Future<Output = Result<T, E>>,
@@ -366,4 +409,4 @@ impl fmt::Display for Step {
 }
 
 /// Refusals are small; whatever is larger is not Berth's.
-const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;

@@ -2,10 +2,11 @@
 //!
 //! [`connect`] opens a signaling WebSocket the way a headset does (a TLS connection of its own, one
 //! upgrade) and says in full what a refusal answered; [`get`] asks the same URL by a plain GET, which
-//! is how a web client learns why it was refused. [`signaling_exchange`] and [`rtsp_exchange`] go
+//! is how a web client learns why it was refused. Several sessions share an [`Http2`] connection. [`signaling_exchange`] and [`rtsp_exchange`] go
 //! through the first steps of a session. No media is involved.
 
 mod connect;
+mod http2;
 pub mod rtsp;
 mod session;
 pub mod signaling;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use connect::{ConnectError, Connection, HandshakeFault, Response, Step, connect, get};
+pub use http2::Http2;
 pub use hyper::HeaderMap;
 pub use rtsp::rtsp_exchange;
 pub use session::{Departure, Session, SessionError};

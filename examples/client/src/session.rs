@@ -13,14 +13,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::transport::{Tls, Transport};
+use crate::transport::{Tls, Tunnel};
 
 /// An upgraded signaling WebSocket.
 ///
-/// Dropping it ends the TCP connection without a Close frame, and without TLS's own farewell.
+/// Dropping it ends the TCP connection without a Close frame, and without TLS's own farewell; over HTTP/2 it resets the
+/// stream.
 #[derive(Debug)]
 pub struct Session {
-    socket: WebSocketStream<Transport>,
+    socket: WebSocketStream<Tunnel>,
     response_headers: HeaderMap,
     subprotocol: Option<String>,
     tls: Option<Tls>,
@@ -38,7 +39,7 @@ pub enum Departure {
     },
     /// The connection ended in order, but without a Close frame.
     Fin,
-    /// The connection was reset.
+    /// The connection was reset; over HTTP/2, the stream, which is also how a proxy passes on most ends.
     Reset,
 }
 
@@ -61,7 +62,7 @@ pub enum SessionError {
 
 impl Session {
     pub(crate) const fn new(
-        socket: WebSocketStream<Transport>,
+        socket: WebSocketStream<Tunnel>,
         response_headers: HeaderMap,
         subprotocol: Option<String>,
         tls: Option<Tls>,
@@ -74,7 +75,7 @@ impl Session {
         }
     }
 
-    /// The headers of the 101.
+    /// The headers of the 101; over HTTP/2, of the 200.
     #[must_use]
     pub const fn response_headers(&self) -> &HeaderMap {
         &self.response_headers
@@ -185,7 +186,7 @@ impl Session {
         self.depart_in_time().await
     }
 
-    /// Ends the connection in order but without a Close frame, and waits at most 5 s for the server's end.
+    /// Ends the connection, or the stream, in order but without a Close frame, and waits at most 5 s for the server's end.
     ///
     /// # Errors
     /// [`SessionError::Timeout`] if it does not come.
@@ -194,10 +195,9 @@ impl Session {
         self.depart_in_time().await
     }
 
-    /// Resets the TCP connection, as an application that crashes may.
-    pub fn abort(self) {
-        // Where the option cannot be set the connection has already ended.
-        let _ = self.socket.get_ref().tcp().set_zero_linger();
+    /// Resets the TCP connection, as an application that crashes may; over HTTP/2, the stream.
+    pub fn abort(mut self) {
+        self.socket.get_mut().reset();
     }
 
     async fn depart_in_time(&mut self) -> Result<Departure, SessionError> {

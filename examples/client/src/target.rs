@@ -31,6 +31,24 @@ pub struct Target {
     pub(crate) headers: HeaderMap,
     pub(crate) subprotocols: Vec<HeaderValue>,
     pub(crate) time_limit: Duration,
+    pub(crate) version: Version,
+}
+
+/// Which HTTP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+impl Version {
+    /// RFC 7301 §6, RFC 9113 §3.1.
+    pub(crate) const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
 }
 
 /// What a `wss` target needs besides the TCP connection.
@@ -128,6 +146,7 @@ impl Target {
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             time_limit: DEFAULT_TIME_LIMIT,
+            version: Version::Http1,
         })
     }
 
@@ -237,6 +256,14 @@ impl Target {
     #[must_use]
     pub const fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
+        self
+    }
+
+    /// Over HTTP/2 (RFC 8441), as browsers may; HTTP/1.1, as headsets speak it, unless told. A `ws` target is asked for it
+    /// without being asked whether it speaks it.
+    #[must_use]
+    pub const fn http2(mut self) -> Self {
+        self.version = Version::Http2;
         self
     }
 

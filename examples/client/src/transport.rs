@@ -11,11 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::http2::Http2Stream;
+
 /// The bytes' way to the server.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What carries the frames of a WebSocket.
+#[derive(Debug)]
+pub(crate) enum Tunnel {
+    Connection(Transport),
+    Stream(Http2Stream),
 }
 
 /// What TLS agreed on. The certificate chained up to a trusted CA and names the URL's host, or there
@@ -93,14 +102,63 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// TLS as a headset opens it for the first time: HTTP/1.1 only (the native client speaks nothing else)
-/// and no resumption, so that every connection costs a whole handshake.
+impl Tunnel {
+    /// Resets the TCP connection or, over HTTP/2, the stream alone.
+    pub(crate) fn reset(&mut self) {
+        match self {
+            // Where the option cannot be set the connection has already ended.
+            Self::Connection(transport) => drop(transport.tcp().set_zero_linger()),
+            Self::Stream(stream) => stream.reset(),
+        }
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(transport) => Pin::new(transport).poll_read(cx, buffer),
+            Self::Stream(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Connection(transport) => Pin::new(transport).poll_write(cx, bytes),
+            Self::Stream(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(transport) => Pin::new(transport).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(transport) => Pin::new(transport).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// TLS as a headset opens it for the first time: no resumption, so that every connection costs a whole handshake.
 pub(crate) fn client_config(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -51,7 +51,8 @@ impl OwnedCertificate {
 }
 
 impl<H: Host> Http<H> {
-    fn request(&self) -> Action {
+    /// `is_over`: it ends with its headers.
+    fn request(&self, is_over: bool) -> Action {
         let host = &self.worker.host;
         if !self.is_ours() {
             // What would place a request is never the client's word, on whichever route.
@@ -63,7 +64,7 @@ impl<H: Host> Http<H> {
             return Action::Continue;
         }
         let decided = match &self.plugin {
-            Some(plugin) => self.decide(plugin).map_err(|reason| Refusal {
+            Some(plugin) => self.decide(plugin, is_over).map_err(|reason| Refusal {
                 reason,
                 retry_after_seconds: plugin.policy.retry_after_seconds(reason),
             }),
@@ -84,7 +85,7 @@ impl<H: Host> Http<H> {
         name.is_some_and(|name| name == ROUTE || name.starts_with(ROUTES))
     }
 
-    fn decide(&self, plugin: &Plugin) -> Result<(), Reason> {
+    fn decide(&self, plugin: &Plugin, is_over: bool) -> Result<(), Reason> {
         let host = &self.worker.host;
         let headers = host.headers(Headers::Request);
         self.strip(Headers::Request, &headers);
@@ -101,6 +102,7 @@ impl<H: Host> Http<H> {
                 Ok(())
             }
             Decision::Admit(wish, admission) => {
+                self.handshake(wish.kind, &headers, is_over)?;
                 self.worker.stats().allowed();
                 let id = self.tagged(plugin, &admission.tags)?;
                 for (name, value) in &admission.headers {
@@ -110,6 +112,7 @@ impl<H: Host> Http<H> {
                 Ok(())
             }
             Decision::Undecided(wish, undecided) => {
+                self.handshake(wish.kind, &headers, is_over)?;
                 self.worker.stats().undecided();
                 let id = self.tagged(plugin, &[])?;
                 let Undecided { path, headers, .. } = *undecided;
@@ -210,6 +213,39 @@ impl<H: Host> Http<H> {
         Ok(id)
     }
 
+    /// What RFC 6455's handshake has and RFC 8441's has not. Without a key no instance upgrades; nobody checks its answer, so
+    /// all that is asked of a key is to be another one each time, and nothing goes into it that the instance should not know.
+    /// END_STREAM is what FIN is otherwise (RFC 8441 §5), but Envoy would not end such a session.
+    fn handshake(
+        &self,
+        kind: Kind,
+        headers: &[(String, Vec<u8>)],
+        is_over: bool,
+    ) -> Result<(), Reason> {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+
+        if kind == Kind::Check || !self.is_a_stream() {
+            return Ok(());
+        }
+        if is_over {
+            return Err(Reason::Cancelled);
+        }
+        if joined(headers, KEY).is_none() {
+            let nonce = self.worker.host.random().ok_or(Reason::Internal)?;
+            let key = STANDARD.encode(nonce);
+            let key = Some(key.as_bytes());
+            self.worker.host.set_header(Headers::Request, KEY, key);
+        }
+        Ok(())
+    }
+
+    /// Whether the client's connection may carry other requests at the same time.
+    fn is_a_stream(&self) -> bool {
+        let protocol = self.worker.host.property(&["request", "protocol"]);
+        protocol.is_some_and(|protocol| !protocol.starts_with(b"HTTP/1"))
+    }
+
     fn open(&self, plugin: &Plugin, id: SessionId, client: Option<IpAddr>, wish: Wish, who: Who) {
         let purpose = match wish.kind {
             Kind::Check => Purpose::Check {
@@ -255,6 +291,9 @@ impl<H: Host> Http<H> {
             return Action::Pause;
         }
         self.worker.established(self.context);
+        if self.is_a_stream() {
+            host.set_header(Headers::Response, ACCEPT, None);
+        }
         if let Some(protocol) = answer_subprotocol
             && joined(&headers, "sec-websocket-protocol").is_none()
         {
@@ -317,8 +356,8 @@ impl<H: Host> Context for Http<H> {
 }
 
 impl<H: Host> HttpContext for Http<H> {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        self.request()
+    fn on_http_request_headers(&mut self, _: usize, is_over: bool) -> Action {
+        self.request(is_over)
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
@@ -347,6 +386,10 @@ const OURS: &str = "x-berth-";
 /// What Envoy's details say of a response that is the upstream's and not Envoy's own; the second, where the upstream
 /// answered an upgrade with a success that is not a 101.
 const FROM_UPSTREAM: [&[u8]; 2] = [b"via_upstream", b"websocket_handshake_unsuccessful"];
+
+/// The two halves of RFC 6455's handshake, of which RFC 8441 has none.
+const KEY: &str = "sec-websocket-key";
+const ACCEPT: &str = "sec-websocket-accept";
 
 /// An upgrade's answer. Towards an HTTP/2 client, Envoy makes it a 200 after the filters.
 const SWITCHING_PROTOCOLS: &[u8] = b"101";

@@ -22,6 +22,7 @@ use crate::worker::Worker;
 
 mod algorithms;
 mod configuration;
+mod http2;
 mod requests;
 mod sessions;
 mod statistics;
@@ -146,7 +147,19 @@ impl Proxy {
     }
 
     fn request(&mut self, context: ContextId, route: &str, headers: HeaderList) -> Action {
+        self.request_over("HTTP/1.1", false, context, route, headers)
+    }
+
+    fn request_over(
+        &mut self,
+        protocol: &str,
+        is_over: bool,
+        context: ContextId,
+        route: &str,
+        headers: HeaderList,
+    ) -> Action {
         let properties = [
+            ("request.protocol", protocol),
             ("xds.route_name", route),
             ("source.address", "192.0.2.7:5123"),
         ];
@@ -162,7 +175,7 @@ impl Proxy {
             .with(|state| state.streams.insert(context, stream));
         let http = self.root.stream(context);
         self.contexts.insert(context, http);
-        self.on_stream(context, |http| http.on_http_request_headers(0, false))
+        self.on_stream(context, |http| http.on_http_request_headers(0, is_over))
     }
 
     fn answer(&mut self, token: Token, status: u32, answer: Vec<u8>) {

@@ -53,6 +53,7 @@ async fn a_page_opens_sessions_and_reads_verdicts_if_it_may() {
     let steps = steps(&world);
     let plan = json!({ "origins": origins, "steps": steps.iter().map(|step| &step.plan).collect::<Vec<_>>() });
     let mut results = serve(listener, plan);
+    let before = asked(&world).await;
     let browser = Browser::open(&chromium, &origins[0], world.folder()).unwrap();
     for (origin, may_ask) in origins.iter().zip([true, false]) {
         let told = timeout(PATIENCE, results.recv()).await;
@@ -74,6 +75,12 @@ async fn a_page_opens_sessions_and_reads_verdicts_if_it_may() {
             assert_eq!(told["results"][name], expected, "{name}, by {origin}");
         }
     }
+    // A browser opens a WebSocket in a connection that it has, if that takes any (RFC 8441 §3); else in one of HTTP/1.1.
+    let after = asked(&world).await;
+    assert_eq!(after[0], before[0], "by HTTP/1.1");
+    // And preflights.
+    let by_pages = (steps.len() * origins.len()) as u64;
+    assert!(after[1] >= before[1] + by_pages, "{before:?} {after:?}");
     let records = world
         .instances()
         .into_iter()
@@ -84,6 +91,17 @@ async fn a_page_opens_sessions_and_reads_verdicts_if_it_may() {
         .filter(|step| step.result["echoed"].is_string());
     assert_eq!(records.len(), opened.count());
     assert!(!format!("{records:?}").contains("eyJ"), "{records:?}");
+}
+
+/// How many requests came by HTTP/1.1, and how many by HTTP/2.
+async fn asked(world: &World) -> [u64; 2] {
+    let mut asked = [0; 2];
+    for (version, asked) in ["http1", "http2"].iter().zip(&mut asked) {
+        let name = format!("http.berth.downstream_rq_{version}_total");
+        let count = world.envoy(0).unwrap().stat(&name).await.unwrap();
+        *asked = count.unwrap();
+    }
+    asked
 }
 
 /// What the page does, and what comes of it if it may ask.
@@ -112,6 +130,11 @@ fn steps(world: &World) -> Vec<Step> {
     let admitted = json!({ "status": 200, "verdict": "admitted", "header": null });
     let refused = |reason: &str| json!({ "status": 401, "verdict": "refused", "reason": reason, "header": reason });
     vec![
+        // Whoever asks first has a connection for what follows.
+        Step {
+            plan: json!({ "name": "first", "fetch": url }),
+            result: refused("no_token"),
+        },
         open("a subprotocol", format!("authorization.bearer.{token}")),
         open("NVCF's subprotocol", format!("authorization.{token}")),
         open(

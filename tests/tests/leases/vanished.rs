@@ -17,12 +17,13 @@ async fn a_client_whose_cable_is_pulled_is_noticed_and_may_come_back() {
     }
     // With bytes on their way to the client, and with none.
     tokio::join!(
-        vanishes(Duration::from_millis(200)),
-        vanishes(Duration::ZERO)
+        vanishes(Duration::from_millis(200), &[]),
+        vanishes(Duration::ZERO, &[]),
+        vanishes(Duration::ZERO, &["--http2"]),
     );
 }
 
-async fn vanishes(heartbeat: Duration) {
+async fn vanishes(heartbeat: Duration, more: &[&str]) {
     let namespace = Namespace::create().await.unwrap();
     let world = World::builder()
         .listen(namespace.host_address())
@@ -40,6 +41,7 @@ async fn vanishes(heartbeat: Duration) {
     let mut headset = namespace
         .command(berth_tests::client().unwrap())
         .arg(format!("wss://localhost:{port}/web/sign_in"))
+        .args(more)
         .args(["--connect-to", &world.https().to_string(), "--ca"])
         .arg(world.ca_file())
         .env(

@@ -7,5 +7,6 @@
 )]
 
 mod answers;
+mod http2;
 mod program;
 mod tls;

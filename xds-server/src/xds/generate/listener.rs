@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation};
 use envoy_types::pb::envoy::config::core::v3::{
-    ExtensionConfigSource, HttpProtocolOptions, SocketOption, TransportSocket,
-    TypedExtensionConfig, socket_option, transport_socket,
+    ExtensionConfigSource, Http2ProtocolOptions, HttpProtocolOptions, KeepaliveSettings,
+    SocketOption, TransportSocket, TypedExtensionConfig, socket_option, transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3 as mutate;
@@ -22,7 +22,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     tls_parameters,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher};
-use envoy_types::pb::google::protobuf::BoolValue;
+use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 use envoy_types::util::pack_any;
 use prost::Name;
 
@@ -63,7 +63,9 @@ pub(super) fn listener(spec: &ListenerSpec, certificates: &Certificates) -> Reso
 fn connection_manager() -> HttpConnectionManager {
     HttpConnectionManager {
         stat_prefix: "berth".to_owned(),
-        codec_type: hcm::CodecType::Http1 as i32,
+        // By ALPN; a client that names nothing is taken for what its first bytes are.
+        codec_type: hcm::CodecType::Auto as i32,
+        http2_protocol_options: Some(http2()),
         // An instance says in it what it runs.
         server_header_transformation: hcm::ServerHeaderTransformation::Overwrite as i32,
         server_name: "berth".to_owned(),
@@ -98,6 +100,26 @@ fn connection_manager() -> HttpConnectionManager {
         })),
         http_filters: http_filters(),
         ..HttpConnectionManager::default()
+    }
+}
+
+/// Sessions over HTTP/2 share a connection, so none of them may be able to hold up or end the others.
+fn http2() -> Http2ProtocolOptions {
+    let number = |value| Some(UInt32Value { value });
+    Http2ProtocolOptions {
+        // RFC 8441.
+        allow_connect: true,
+        max_concurrent_streams: number(MAX_STREAMS),
+        initial_stream_window_size: number(STREAM_WINDOW),
+        initial_connection_window_size: number(MAX_STREAMS * STREAM_WINDOW),
+        // A request that breaks the rules ends its own stream only.
+        override_stream_error_on_invalid_http_message: Some(BoolValue { value: true }),
+        connection_keepalive: Some(KeepaliveSettings {
+            interval: Some(duration(PING)),
+            timeout: Some(duration(PING)),
+            ..KeepaliveSettings::default()
+        }),
+        ..Http2ProtocolOptions::default()
     }
 }
 
@@ -207,8 +229,8 @@ fn tls(certificates: &Certificates) -> TransportSocket {
             validation_context_type: secret::client_ca(certificates)
                 .map(secret_over_ads)
                 .map(common_tls_context::ValidationContextType::ValidationContextSdsSecretConfig),
-            // WebSockets over HTTP/2 are another matter.
-            alpn_protocols: vec!["http/1.1".to_owned()],
+            // Native clients offer none, or HTTP/1.1 alone.
+            alpn_protocols: owned(&["h2", "http/1.1"]),
             ..CommonTlsContext::default()
         }),
         ..DownstreamTlsContext::default()
@@ -249,6 +271,19 @@ const SOCKET_OPTIONS: &[(&str, i64, i64, i64)] = &[
     ("TCP_KEEPINTVL, s", 6, 5, 1),
     ("TCP_KEEPCNT", 6, 6, 3),
 ];
+
+/// Bounds what one connection may ask for at a time. Browsers open a connection for each page's origin, so hardly any client
+/// has more sessions than a few.
+const MAX_STREAMS: u32 = 100;
+
+/// In bytes: what of a session may wait in Envoy for an instance that does not read; the least there is (RFC 9113 §6.9.2).
+/// The connection's window is that of all its streams, so that the one that waits takes nothing from the others: at most
+/// 6.6 MB a connection.
+const STREAM_WINDOW: u32 = 65_535;
+
+/// How often a client is asked over HTTP/2 whether it is there, and how long it may say nothing at all then. The socket
+/// options notice a machine that is gone; this, a program that does not run any more.
+const PING: Duration = Duration::from_secs(10);
 
 /// Mozilla's intermediate configuration, guidelines 6.0: these, and the curves below. Those of TLS 1.3 are not chosen.
 const CIPHER_SUITES: &[&str] = &[
