@@ -10,6 +10,7 @@ use crate::{fleet::Thresholds, placement::Labels, tls::TlsFiles};
 
 mod broken;
 mod broken_admission;
+mod profiles;
 
 /// What is at the paths that the tests' files name.
 static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
@@ -96,7 +97,7 @@ fn what_is_no_mapping_is_no_configuration() {
         ),
         (
             "a: b: c",
-            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing, store",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing, store, profiles",
         ),
     ] {
         let problems = parse(text).unwrap_err();
@@ -392,6 +393,7 @@ fn fields<'a>(source: &'a str, visible: &'a str) -> impl Iterator<Item = &'a str
         .filter_map(move |line| line.trim().strip_prefix(visible));
     lines
         .filter_map(|line| Some(line.split_once(": ")?.0))
+        .map(|name| name.trim_start_matches("r#"))
         .filter(|name| !name.contains(['(', ' ']))
 }
 
