@@ -19,10 +19,10 @@ mod subscription;
 
 pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
 pub use gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
-    ListenerSpec, PoolSpec, assign_clusters,
+    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
+    InvalidInstance, ListenerSpec, PoolSpec,
 };
-pub use generate::generate;
+pub use generate::{Generator, Published};
 pub use profile::{
     InvalidProfiles, Metadata, MetadataValue, NodeFacts, NodeMatch, Profile, ProfileName, Profiles,
     Scope, Views,
