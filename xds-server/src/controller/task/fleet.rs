@@ -6,15 +6,35 @@ use super::Task;
 use crate::fleet::{Change, ChangeKind, Health, Instance};
 use crate::placement::{InstanceName, NodeId, Time, Zone};
 use crate::probes::ProbeResult;
+use crate::reach::ReachChange;
 use crate::xds::{
     EndpointHealth, EndpointSpec, Inconsistent, InvalidInstance, NodeEvent, Published, StreamEvent,
 };
 
 impl Task {
-    pub(super) fn handle_node(&mut self, event: NodeEvent) {
+    /// Takes an event and those that have come as well, in their order: a thousand proxies acknowledge one change
+    /// at about the same time, and what follows a turn of the task's loop costs as much for one as for all.
+    pub(super) fn handle_nodes(&mut self, first: NodeEvent) {
+        let mut instances = self.handle_node(first);
+        for _ in 0..MORE_NODES {
+            if instances >= MORE_INSTANCES {
+                return;
+            }
+            let Ok(event) = self.parts.nodes.try_recv() else {
+                return;
+            };
+            instances += self.handle_node(event);
+        }
+    }
+
+    /// Takes an event; how many instances its proxy can be sent to since and could not before, or no longer.
+    fn handle_node(&mut self, event: NodeEvent) -> usize {
         let now = self.now();
-        if let Some((node, instances)) = self.reach.handle(&event) {
-            self.parts.placement.set_reach(now, node, instances);
+        let mut instances = 0;
+        if let Some(ReachChange { node, gained, lost }) = self.reach.handle(&event) {
+            let placement = &mut self.parts.placement;
+            placement.change_reach(now, &node, &gained, &lost);
+            instances = gained.len() + lost.len();
         }
         match event {
             NodeEvent::Connected { node, zone, .. } => {
@@ -50,6 +70,7 @@ impl Task {
             }
             NodeEvent::Stream { .. } => {}
         }
+        instances
     }
 
     /// Those that have come as well: proxies are told of all that changed at once, for to tell them
@@ -159,3 +180,10 @@ fn endpoint(name: &InstanceName, instance: &Instance) -> EndpointSpec {
 
 /// Events of other kinds wait for no more than this many results of probes.
 const MORE_PROBES: usize = 1024;
+
+/// Nor for more than this many of what proxies say.
+const MORE_NODES: usize = 1024;
+
+/// Nor for more once what proxies said has been about this many instances: a fleet that is acknowledged for the first
+/// time is work for a turn by itself.
+const MORE_INSTANCES: usize = 4096;
