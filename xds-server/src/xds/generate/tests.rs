@@ -1,18 +1,18 @@
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config;
 
-use super::super::gateway::{
-    Certificate, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec, PoolSpec,
-};
+use super::super::gateway::EndpointHealth;
 use super::super::profile::Profiles;
 use super::super::snapshot::{Inconsistent, Snapshot};
 use super::*;
+use crate::xds;
 
+use gateways::{gateway, generate, instances, published};
+
+mod gateways;
 mod golden;
 mod reasons;
 
@@ -204,64 +204,4 @@ fn the_filter_may_do_what_it_does_and_sees_no_relayed_bytes() {
         !allowed.iter().any(|name| name.contains("body")),
         "{allowed:?}"
     );
-}
-
-/// What proxies are told of the gateway and [`instances`], as far as it has their pools.
-fn generate(gateway: &Gateway) -> Result<Arc<Snapshot>, InvalidGateway> {
-    let mut generator = Generator::new(gateway.clone(), &Profiles::default())?;
-    for (pool, endpoint) in instances() {
-        if gateway.pools.iter().any(|one| one.name == pool) {
-            generator.set_instance(pool, endpoint).unwrap();
-        }
-    }
-    Ok(published(generator))
-}
-
-fn published(mut generator: Generator) -> Arc<Snapshot> {
-    let (_, view) = generator.publish().unwrap().views.pop_first().unwrap();
-    view
-}
-
-fn instances() -> Vec<(&'static str, EndpointSpec)> {
-    let instance = |pool, instance: &str, host, port, health| {
-        let endpoint = EndpointSpec {
-            instance: instance.to_owned(),
-            address: SocketAddr::new(IpAddr::from([10, 0, 0, host]), port),
-            health,
-        };
-        (pool, endpoint)
-    };
-    vec![
-        instance("quest", "gpu-1", 1, 49_100, EndpointHealth::Healthy),
-        instance("quest", "gpu-2", 2, 49_100, EndpointHealth::Draining),
-        instance("quest", "gpu-3", 3, 49_100, EndpointHealth::Unhealthy),
-        instance("vision", "gpu-4", 4, 48_010, EndpointHealth::Healthy),
-    ]
-}
-
-fn gateway() -> Gateway {
-    let listener = |name: &str, port| ListenerSpec {
-        name: name.to_owned(),
-        address: Ipv4Addr::UNSPECIFIED.into(),
-        port,
-    };
-    let pool = |name: &str, connect_timeout| PoolSpec {
-        name: name.to_owned(),
-        connect_timeout: Duration::from_millis(connect_timeout),
-    };
-    Gateway {
-        listeners: vec![listener("https", 443), listener("cloudxr", 48_322)],
-        certificate: Certificate {
-            chain_pem: "(a certificate)".to_owned(),
-            private_key_pem: "(a private key)".to_owned(),
-        },
-        client_ca_pem: None,
-        filter: FilterSpec {
-            module_path: "/usr/lib/berth/filter.wasm".into(),
-            vm_id: "berth".to_owned(),
-            configuration_json: r#"{"issuers":[]}"#.to_owned(),
-        },
-        handshake_timeout: Duration::from_secs(5),
-        pools: vec![pool("quest", 1_500), pool("vision", 2_000)],
-    }
 }

@@ -30,21 +30,7 @@ use super::*;
 
 #[test]
 fn golden() {
-    let mut whole = gateway();
-    whole.listeners.truncate(1);
-    whole.pools.truncate(1);
-    let mut joined = gateway();
-    joined.listeners.clear();
-    joined.pools.drain(..1);
-    let mut certificates = whole.clone();
-    certificates.client_ca_pem = Some("(who signs clients' certificates)".to_owned());
-    let all = &ResourceType::ALL[..];
-    let tls = &[ResourceType::Listener, ResourceType::Secret];
-    for (name, gateway, types) in [
-        ("gateway", whole, all),
-        ("joined", joined, all),
-        ("client_certificates", certificates, tls),
-    ] {
+    for (name, gateway, types) in gateways::golden() {
         let snapshot = generate(&gateway).unwrap();
         let path: PathBuf = [
             env!("CARGO_MANIFEST_DIR"),
