@@ -73,8 +73,7 @@ impl Task {
         instances
     }
 
-    /// Those that have come as well: proxies are told of all that changed at once, for to tell them
-    /// costs as much for one instance as for all.
+    /// Those that have come as well: what follows a turn of the task's loop costs as much for one as for all.
     pub(super) fn handle_more_probes(&mut self) {
         for _ in 0..MORE_PROBES {
             let Ok(result) = self.parts.probes.try_recv() else {
