@@ -27,7 +27,7 @@ use crate::admission::Admitter;
 use crate::certificates;
 use crate::clock::Clock;
 use crate::config::{Config, WhenControlPlaneAway};
-use crate::controller::{self, Controller, Durability, Ended, Parts};
+use crate::controller::{self, Controller, Durability, Ended, InvalidStart, Parts};
 use crate::keys::{self, Current, Keys, Setup, StartError};
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
@@ -35,7 +35,7 @@ use crate::sessions::SessionService;
 use crate::store::LoadError;
 use crate::tls::{self, Denials, Incoming};
 use crate::xds::{
-    Certificates, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles,
+    Certificates, FilterSpec, Gateway, Generator, InvalidGateway, ListenerSpec, PoolSpec,
     StatusService, XdsServer,
 };
 
@@ -58,6 +58,9 @@ pub enum ServeError {
     /// The configuration says something that no proxy could be told.
     #[error(transparent)]
     Gateway(#[from] InvalidGateway),
+    /// The same, of the instances.
+    #[error(transparent)]
+    Instances(#[from] InvalidStart),
     /// The probes cannot be set up.
     #[error(transparent)]
     Probes(#[from] SetupError),
@@ -105,12 +108,12 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let keys = keys(&config, clock).await?;
     let mut admission = keys.watch();
     let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
-    let gateway = gateway(&config, configuration);
     let (certificates, reloads) = certificates::watch(config.tls.clone());
     tokio::spawn(reloads);
+    let generator = Generator::new(gateway(&config, configuration), &config.profiles)?;
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
-    let (xds, nodes) = XdsServer::new(Profiles::default(), MAX_STREAMS);
+    let (xds, nodes) = XdsServer::new(config.profiles.clone(), MAX_STREAMS);
     let discovery = xds.service();
     let node_streams = xds.streams();
     let families = config
@@ -142,7 +145,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         },
         fleet,
         families: families.collect(),
-        gateway,
+        generator,
         keys: keys.issuers(),
         nodes,
         placement,
@@ -334,7 +337,6 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
         name: pool.name.to_string(),
         connect_timeout: config.timing.handshake_timeout,
         tls: pool.instance_tls.as_ref().map(|tls| tls.tls.clone()),
-        clusters: Vec::new(),
     });
     Gateway {
         listeners: listeners.collect(),

@@ -150,6 +150,9 @@ pub(super) struct BootstrapCommand {
     /// Names this Envoy to the control plane; unique among the running ones
     #[arg(long, value_name = "ID", default_value = "envoy", value_parser = NonEmptyStringValueParser::new())]
     node_id: String,
+    /// Which group of Envoys it is of; `profiles` can ask for it
+    #[arg(long, value_name = "NAME", default_value = "berth", value_parser = NonEmptyStringValueParser::new())]
+    cluster: String,
     /// Where this Envoy is: its sessions get instances of this `zone` if one is free
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     zone: Option<Zone>,
@@ -198,7 +201,7 @@ impl BootstrapCommand {
         let admin = |port: NonZeroU16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.get());
         Ok(bootstrap_yaml(&BootstrapSpec {
             node_id: self.node_id,
-            cluster: CLUSTER.to_owned(),
+            cluster: self.cluster,
             zone: self.zone.map(|zone| zone.to_string()),
             admin: self.admin_port.map(admin),
             control_plane: self.control_plane.unwrap_or_else(|| reachable(config.xds)),
@@ -261,6 +264,3 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, listen.port())
 }
-
-/// The group of Envoys that one control plane configures: all the same, so one name does.
-const CLUSTER: &str = "berth";

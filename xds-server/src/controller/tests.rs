@@ -19,7 +19,10 @@ use crate::store::{
     StoreFailure, UnixMillis,
 };
 use crate::tls::Denials;
-use crate::xds::{Certificate, Certificates, FilterSpec, Gateway, NodeEvent, PoolSpec, XdsServer};
+use crate::xds::{
+    Certificate, Certificates, FilterSpec, Gateway, Generator, NodeEvent, PoolSpec, Profiles,
+    XdsServer,
+};
 
 /// How a store does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -174,20 +177,10 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
     for event in events {
         told.try_send(event).unwrap();
     }
-    let (xds, _) = XdsServer::new(crate::xds::Profiles::default(), 8);
+    let (xds, _) = XdsServer::new(Profiles::default(), 8);
     let (probes, results) = mpsc::channel(1);
-    let (controller, task) = run(Parts {
-        certificates: watch::channel(Arc::default()).1,
-        clock,
-        denials: Denials::new(clock),
-        durability: Durability {
-            journal,
-            progress: progress.clone(),
-            complete: false,
-        },
-        fleet,
-        families: [("web".into(), Family::Web)].into(),
-        gateway: Gateway {
+    let generator = Generator::new(
+        Gateway {
             listeners: Vec::new(),
             certificates: Certificates {
                 default: Certificate {
@@ -207,9 +200,23 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
                 name: "web".to_owned(),
                 connect_timeout: Duration::from_secs(5),
                 tls: None,
-                clusters: Vec::new(),
             }],
         },
+        &Profiles::default(),
+    )
+    .unwrap();
+    let (controller, task) = run(Parts {
+        certificates: watch::channel(Arc::default()).1,
+        clock,
+        denials: Denials::new(clock),
+        durability: Durability {
+            journal,
+            progress: progress.clone(),
+            complete: false,
+        },
+        fleet,
+        families: [("web".into(), Family::Web)].into(),
+        generator,
         keys: watch::channel(Arc::default()).1,
         nodes,
         placement,
@@ -549,6 +556,28 @@ async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not(
     let answer = waiting.await.unwrap().map(|placed| placed.grant);
     assert_eq!(answer, Err(NotPlaced::Refused(Refusal::Superseded)));
     assert!(events.cancels.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_are_told_of_many_changes_together() {
+    let scene = scene(Disk::Well);
+    let clock = Clock::start();
+    let start = clock.now();
+    for draining in [true, false].repeat(200) {
+        let drained = scene.controller.drain("web-1".into(), draining);
+        drained.await.unwrap().unwrap();
+    }
+    let metrics = scene.controller.metrics().await.unwrap();
+    let windows = clock.now().since(start).as_millis() / 50;
+    let publishes = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("berth_xds_publishes_total "));
+    let publishes: u128 = publishes.unwrap().parse().unwrap();
+    // The start, the first change, and the end of each window.
+    assert!(
+        (2..=windows + 2).contains(&publishes),
+        "{publishes} in {windows} windows"
+    );
 }
 
 #[test]

@@ -17,12 +17,15 @@ use prost::Message;
 
 use super::gateway::{Gateway, InvalidGateway};
 use super::resource::{Resource, ResourceType};
-use super::snapshot::Snapshot;
+
+pub use generator::{Generator, Published};
 
 pub use secret::{CLIENT_CA_SECRET, DEFAULT_SECRET, sni_secret};
 
 mod cluster;
+mod division;
 mod filter;
+mod generator;
 mod instance_tls;
 mod listener;
 mod local_reply;
@@ -31,19 +34,10 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-/// The resources that make an Envoy the gateway described. Equal input gives equal bytes, and the order of
-/// listeners, pools, clusters and endpoints does not matter.
-///
-/// # Errors
-/// [`InvalidGateway`] where names or addresses are not unique, or the module's path is not text.
-pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
-    gateway.check_endpoints()?;
+/// All that does not come with the instances. Equal input gives equal bytes.
+fn fixed(gateway: &Gateway) -> Result<Vec<(ResourceType, Resource)>, InvalidGateway> {
     let mut resources = vec![(ResourceType::Extension, filter::extension(&gateway.filter)?)];
     for pool in &gateway.pools {
-        for spec in &pool.clusters {
-            resources.push((ResourceType::Cluster, cluster::cluster(&spec.name, pool)));
-            resources.push((ResourceType::Endpoint, cluster::endpoints(spec)));
-        }
         if let Some(tls) = &pool.tls {
             let secrets = instance_tls::secrets(&pool.name, tls);
             resources.extend(secrets.map(|secret| (ResourceType::Secret, secret)));
@@ -64,7 +58,7 @@ pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
             .map(|spec| listener::listener(spec, &gateway.certificates))
             .map(|listener| (ResourceType::Listener, listener)),
     );
-    Ok(Snapshot::new(resources)?)
+    Ok(resources)
 }
 
 fn encoded(name: &str, message: &impl Message) -> Resource {

@@ -19,10 +19,10 @@ mod subscription;
 
 pub use bootstrap::{BootstrapSpec, BootstrapTls, bootstrap_yaml};
 pub use gateway::{
-    Certificate, Certificates, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway,
-    InstanceTls, InvalidGateway, ListenerSpec, PoolSpec, SniCertificate, assign_clusters,
+    Certificate, Certificates, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InstanceTls,
+    InvalidGateway, InvalidInstance, ListenerSpec, PoolSpec, SniCertificate,
 };
-pub use generate::{CLIENT_CA_SECRET, DEFAULT_SECRET, generate, sni_secret};
+pub use generate::{CLIENT_CA_SECRET, DEFAULT_SECRET, Generator, Published, sni_secret};
 pub use profile::{
     InvalidProfiles, Metadata, MetadataValue, NodeFacts, NodeMatch, Profile, ProfileName, Profiles,
     Scope, Views,

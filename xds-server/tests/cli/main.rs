@@ -255,6 +255,9 @@ fn a_bootstrap_names_the_envoy() {
     let arguments = ["bootstrap", "--node-id", "edge-2", "--admin-port", "9901"];
     let yaml = printed(folder.path(), &arguments);
     assert!(yaml.contains("edge-2"), "{yaml}");
+    assert!(yaml.contains("cluster: \"berth\""), "{yaml}");
+    let yaml = printed(folder.path(), &["bootstrap", "--cluster", "edge"]);
+    assert!(yaml.contains("cluster: \"edge\""), "{yaml}");
     let run = berth(folder.path(), &["bootstrap", "--node-id", ""]);
     assert_eq!(run.code, Some(64), "{run:?}");
 }

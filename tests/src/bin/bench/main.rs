@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use berth::controller::Gone;
+use berth::controller::{Gone, InvalidStart};
 use berth::store::LoadError;
 use berth::store::writer::StopError;
 use berth::xds::InvalidGateway;
@@ -83,6 +83,8 @@ enum BenchError {
     Unwritten(#[from] StopError),
     #[error(transparent)]
     Gateway(#[from] InvalidGateway),
+    #[error(transparent)]
+    Start(#[from] InvalidStart),
     #[error(transparent)]
     Gone(#[from] Gone),
     #[error("JSON: {0}")]

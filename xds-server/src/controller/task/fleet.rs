@@ -1,17 +1,15 @@
 //! What the task does when the fleet or a proxy changes.
 
-use std::sync::Arc;
-
 use tracing::{info, warn};
 
 use super::Task;
-use crate::fleet::{Change, ChangeKind, Health};
-use crate::placement::{InstanceName, NodeId, Zone};
+use crate::fleet::{Change, ChangeKind, Health, Instance};
+use crate::placement::{InstanceName, NodeId, PoolName, Time, Zone};
 use crate::probes::ProbeResult;
 use crate::reach::ReachChange;
 use crate::xds::{
-    ClusterSpec, EndpointHealth, EndpointSpec, InvalidGateway, NodeEvent, StreamEvent,
-    assign_clusters, generate,
+    Certificates, EndpointHealth, EndpointSpec, Inconsistent, InstanceTls, InvalidInstance,
+    NodeEvent, Published, StreamEvent,
 };
 
 impl Task {
@@ -76,8 +74,7 @@ impl Task {
         instances
     }
 
-    /// Those that have come as well: proxies are told of all that changed at once, for to tell them
-    /// costs as much for one instance as for all.
+    /// Those that have come as well: what follows a turn of the task's loop costs as much for one as for all.
     pub(super) fn handle_more_probes(&mut self) {
         for _ in 0..MORE_PROBES {
             let Ok(result) = self.parts.probes.try_recv() else {
@@ -118,11 +115,34 @@ impl Task {
                 batch.quarantined(instance.clone(), quarantined);
             }
         }
-        self.unpublished = true;
+        self.set_instance(&change.instance);
     }
 
-    pub(super) fn publish_changes(&mut self) {
-        if !std::mem::take(&mut self.unpublished) {
+    /// Proxies take it without a new listener, so no session ends by it.
+    pub(super) fn configure_filters(&mut self, configuration: String) {
+        match self.parts.generator.set_filter_configuration(configuration) {
+            Ok(()) => self.window.change(),
+            Err(error) => warn!(%error, "filters keep the configuration that they have"),
+        }
+    }
+
+    /// The same: listeners know the certificates' names only.
+    pub(super) fn present(&mut self, certificates: &Certificates) {
+        self.parts.generator.set_certificates(certificates);
+        self.window.change();
+    }
+
+    /// Proxies take that too without a new cluster, so no session ends by it.
+    pub(super) fn reach_by_tls(&mut self, pool: &PoolName, tls: InstanceTls) {
+        if self.parts.generator.set_instance_tls(pool.as_str(), tls) {
+            self.window.change();
+            info!(%pool, "proxies are told of other certificates for its instances");
+        }
+    }
+
+    /// Tells proxies of what has changed, when it is time.
+    pub(super) fn publish_changes(&mut self, now: Time) {
+        if !self.window.is_due(now) {
             return;
         }
         // Neither instances nor the filters' configuration can make it inconsistent.
@@ -131,41 +151,44 @@ impl Task {
         }
     }
 
-    pub(super) fn publish(&mut self) -> Result<(), InvalidGateway> {
-        let mut gateway = self.parts.gateway.clone();
-        for pool in &mut gateway.pools {
-            let instances = self.endpoints(&pool.name);
-            pool.clusters = assign_clusters(&pool.name, instances);
-            for ClusterSpec { name, endpoints } in &pool.clusters {
-                let cluster: Arc<str> = name.as_str().into();
-                for endpoint in endpoints {
-                    let instance = InstanceName::from(endpoint.instance.as_str());
-                    let place = (Arc::clone(&cluster), endpoint.address);
-                    self.addresses.insert(instance, place);
-                }
-            }
-        }
-        self.parts
-            .xds
-            .publish_to_all(&Arc::new(generate(&gateway)?));
+    pub(super) fn publish(&mut self) -> Result<(), Inconsistent> {
+        let Published { views, changed } = self.parts.generator.publish()?;
+        self.metrics.published(changed);
+        self.parts.xds.publish(&views);
         Ok(())
     }
 
-    fn endpoints(&self, pool: &str) -> Vec<EndpointSpec> {
-        self.parts
-            .fleet
-            .pool(&pool.into())
-            .map(|(name, instance)| EndpointSpec {
-                instance: name.to_string(),
-                address: instance.address(),
-                health: match instance.health() {
-                    Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
-                    Health::Up if instance.is_available() => EndpointHealth::Healthy,
-                    // Who is on it may go on, and nobody new is sent to it.
-                    Health::Up => EndpointHealth::Draining,
-                },
-            })
-            .collect()
+    /// Those that the fleet has from the start.
+    pub(super) fn add_instances(&mut self) -> Result<(), InvalidInstance> {
+        let generator = &mut self.parts.generator;
+        for (name, instance) in self.parts.fleet.iter() {
+            generator.set_instance(instance.pool().as_str(), endpoint(name, instance))?;
+        }
+        Ok(())
+    }
+
+    fn set_instance(&mut self, name: &InstanceName) {
+        let Some(instance) = self.parts.fleet.get(name) else {
+            return;
+        };
+        let (pool, endpoint) = (instance.pool().as_str(), endpoint(name, instance));
+        match self.parts.generator.set_instance(pool, endpoint) {
+            Ok(()) => self.window.change(),
+            Err(error) => warn!(instance = %name, %error, "proxies are not told of the instance"),
+        }
+    }
+}
+
+fn endpoint(name: &InstanceName, instance: &Instance) -> EndpointSpec {
+    EndpointSpec {
+        instance: name.to_string(),
+        address: instance.address(),
+        health: match instance.health() {
+            Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
+            Health::Up if instance.is_available() => EndpointHealth::Healthy,
+            // Who is on it may go on, and nobody new is sent to it.
+            Health::Up => EndpointHealth::Draining,
+        },
     }
 }
 

@@ -23,10 +23,11 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-use super::super::gateway::{ClusterSpec, EndpointHealth, EndpointSpec, PoolSpec};
+use super::super::gateway::{EndpointHealth, EndpointSpec, PoolSpec};
 use super::super::resource::{Resource, ResourceType};
 use super::{duration, encoded, instance_tls, over_ads, tcp_address};
 
+/// `name`: of one of the clusters that the pool is divided into.
 pub(super) fn cluster(name: &str, pool: &PoolSpec) -> Resource {
     let message = Cluster {
         name: name.to_owned(),
@@ -85,18 +86,17 @@ pub(super) fn cluster(name: &str, pool: &PoolSpec) -> Resource {
     )
 }
 
-pub(super) fn endpoints(spec: &ClusterSpec) -> Resource {
-    let mut endpoints = spec.endpoints.clone();
-    endpoints.sort_by(|a, b| (&a.instance, a.address).cmp(&(&b.instance, b.address)));
+/// `endpoints`: the cluster's, in the order of their instances' names.
+pub(super) fn endpoints(cluster: &str, endpoints: Vec<EndpointSpec>) -> Resource {
     let message = ClusterLoadAssignment {
-        cluster_name: spec.name.clone(),
+        cluster_name: cluster.to_owned(),
         endpoints: vec![LocalityLbEndpoints {
             lb_endpoints: endpoints.iter().map(endpoint).collect(),
             ..LocalityLbEndpoints::default()
         }],
         ..ClusterLoadAssignment::default()
     };
-    encoded(&spec.name, &message).with_endpoints(endpoints)
+    encoded(cluster, &message).with_endpoints(endpoints)
 }
 
 fn endpoint(spec: &EndpointSpec) -> LbEndpoint {

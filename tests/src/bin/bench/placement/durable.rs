@@ -16,7 +16,9 @@ use berth::placement::{
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
 use berth::tls::Denials;
-use berth::xds::{Certificate, Certificates, FilterSpec, Gateway, PoolSpec, Profiles, XdsServer};
+use berth::xds::{
+    Certificate, Certificates, FilterSpec, Gateway, Generator, PoolSpec, Profiles, XdsServer,
+};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -246,7 +248,7 @@ impl Side {
             },
             fleet: fleet(),
             families: [(POOL.into(), Family::Web)].into(),
-            gateway: gateway(),
+            generator: Generator::new(gateway(), &Profiles::default())?,
             keys: watch::channel(Arc::default()).1,
             nodes,
             placement: placement(clock),
@@ -358,7 +360,6 @@ fn gateway() -> Gateway {
             name: POOL.to_owned(),
             connect_timeout: Duration::from_secs(5),
             tls: None,
-            clusters: Vec::new(),
         }],
     }
 }

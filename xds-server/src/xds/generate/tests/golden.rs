@@ -30,30 +30,7 @@ use super::*;
 
 #[test]
 fn golden() {
-    let mut whole = gateway();
-    whole.listeners.truncate(1);
-    whole.pools.truncate(1);
-    whole.pools[0].clusters.truncate(1);
-    let mut joined = gateway();
-    joined.listeners.clear();
-    joined.pools.drain(..1);
-    let certificates = whole.clone();
-    whole.certificates.by_sni.clear();
-    whole.certificates.client_ca_pem = None;
-    let mut instance_tls = gateway();
-    instance_tls.listeners.clear();
-    instance_tls.pools[0].clusters.truncate(1);
-    instance_tls.pools[0].tls = Some(tls(None, true));
-    instance_tls.pools[1].tls = Some(tls(Some("runtime.example"), false));
-    let instances = &[ResourceType::Cluster, ResourceType::Secret];
-    let all = &ResourceType::ALL[..];
-    let listeners = &[ResourceType::Listener, ResourceType::Secret];
-    for (name, gateway, types) in [
-        ("gateway", whole, all),
-        ("joined", joined, all),
-        ("certificates", certificates, listeners),
-        ("instance_tls", instance_tls, instances),
-    ] {
+    for (name, gateway, types) in gateways::golden() {
         let snapshot = generate(&gateway).unwrap();
         let path: PathBuf = [
             env!("CARGO_MANIFEST_DIR"),
