@@ -278,6 +278,27 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "that proxy cannot be sent there",
     ),
     mutant(
+        "all instances of a class change with one of them",
+        "reach.rs",
+        "class.filter(|class| class.instances == instances)",
+        "class.filter(|_| true)",
+        "the proxy has acknowledged only that one",
+    ),
+    mutant(
+        "a proxy never loses an instance",
+        "reach.rs",
+        "        self.reclass(number, false, lost.collect());\n",
+        "        let _ = lost.count();\n",
+        "it no longer knows the host",
+    ),
+    mutant(
+        "who waits is not served when their proxy learns of all",
+        "reach.rs",
+        "            self.stir_pools_of(alike);\n",
+        "",
+        "they wait for that",
+    ),
+    mutant(
         "labels do not matter",
         "choice.rs",
         " && shelf.labels.satisfy(&acquire.labels)",

@@ -295,7 +295,7 @@ impl Placement {
         let mut latest: Option<PoolKey> = None;
         for (_, slot) in changed {
             let pool = self.slots.get(*slot).map(|slot| slot.pool);
-            if let Some(pool) = pool.filter(|_| pool != latest) {
+            if let Some(pool) = pool.filter(|pool| latest != Some(*pool)) {
                 self.stir(pool);
                 latest = Some(pool);
             }

@@ -195,12 +195,12 @@ fn what_a_node_reaches() {
             "and then alone",
             vec![
                 connected(1),
-                acknowledged(1, "web", &both),
+                acknowledged(1, "web", &both[..1]),
                 disconnected(1),
                 connected(2),
-                acknowledged(2, "web", &both[..1]),
+                acknowledged(2, "web", &both[1..]),
             ],
-            &["web-1"],
+            &["web-2"],
         ),
         (
             "two processes of one node: what both have",

@@ -26,7 +26,8 @@ impl Machine {
         slot.is_some_and(|slot| self.placement.slots.get(slot).unwrap().is_free())
     }
 
-    /// Each class is there once, and has as many instances as say so; none is empty.
+    /// Each class is there once, and has as many instances as say so; none is empty. These instances differ by nothing
+    /// else, so each class has one shelf at most.
     fn check_classes(&self) {
         let mut counted = BTreeMap::new();
         for (_, _, slot) in self.placement.slots.iter() {
@@ -34,6 +35,8 @@ impl Machine {
         }
         let census: BTreeMap<_, _> = self.placement.reach.census().into_iter().collect();
         assert_eq!(census, counted);
+        let mut pools = self.placement.pools.iter();
+        assert!(pools.all(|(_, _, pool)| pool.shelves.len() <= census.len()));
     }
 
     fn add(&mut self, instance: &str) {

@@ -442,6 +442,8 @@ impl Exchange {
                 .partition(|resource| is_blamed(resource.name(), error)),
         };
         let innocent = innocent.iter().map(|resource| Arc::clone(resource.name()));
+        // It is still owed a list that it can take.
+        self.greet |= self.foreign && self.tells_all();
         if blamed.is_empty() {
             self.suspects = innocent.clone().take(innocent.len() / 2).collect();
         }

@@ -58,13 +58,14 @@ impl Exchange {
         }
     }
 
-    /// Counts the state that the client came with as acknowledged if it is what there is.
+    /// Counts the state that the client came with as acknowledged if it is what there is, and all of it. The version is
+    /// no proof for single names: a client keeps it when it drops some, and may have taken them up again.
     pub(super) fn compare_claim(
         &mut self,
         snapshot: &Snapshot,
         events: &mut VecDeque<StreamEvent>,
     ) {
-        let Some(claim) = self.claim.take() else {
+        let Some(claim) = self.claim.take().filter(|_| self.tells_all()) else {
             return;
         };
         let there = snapshot.of(self.resource_type).values();
@@ -72,8 +73,9 @@ impl Exchange {
             .filter(|resource| self.subscription.wants(resource.name()))
             .cloned()
             .collect();
-        if state_version(there.iter()) != claim {
+        if !self.subscription.is_wildcard() || state_version(there.iter()) != claim {
             self.foreign = true;
+            self.greet = true;
             return;
         }
         self.greet = false;

@@ -75,6 +75,9 @@ impl Client {
                     && let Some(wants) = self.wants.get_mut(kind)
                 {
                     wants.remove(name);
+                    if wants.is_empty() {
+                        self.versions.remove(kind);
+                    }
                     self.drop_unwanted(*kind);
                     self.request(*kind, None);
                 }

@@ -189,11 +189,25 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
         "world CDS a=1 b=1, EDS a=1 b=1
          > CDS @a=1 @b=1
          ! acked CDS a=1 b=1
-         > EDS a b @a=1 @b=1
-         ! acked EDS a=1 b=1
          world CDS a=1 b=2, EDS a=1 b=1
-         < CDS a=1 b=2
-         < EDS b=1",
+         < CDS a=1 b=2",
+    ),
+    (
+        "what it names is sent again, for it may have dropped it",
+        "world CDS a=1 b=1, EDS a=1 b=1
+         > EDS a b @a=1 @b=1
+         < EDS a=1 b=1",
+    ),
+    (
+        "what it had and is no more is told when it has refused the rest",
+        "world CDS a=bad
+         > CDS @a=1
+         < CDS a=bad
+         world
+         > CDS nack no
+         ! refused CDS a: no
+         < CDS
+         > CDS ack",
     ),
     (
         "what it had is compared when it is known what there is",
