@@ -85,6 +85,7 @@ impl Settings<'_> {
                 tls: self.xds_tls.map(|files| Tls {
                     certificate_chain: &files.certificate,
                     private_key: &files.private_key,
+                    by_sni: &[],
                     client_ca: Some(&files.ca),
                 }),
             },
@@ -205,6 +206,7 @@ struct Listener {
 struct Tls<'a> {
     certificate_chain: &'a Path,
     private_key: &'a Path,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     by_sni: &'a [SniFiles],
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ca: Option<&'a Path>,

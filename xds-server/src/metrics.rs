@@ -496,7 +496,7 @@ mod tests {
             text.contains("berth_keys_age_seconds{issuer=\"https://a.example\"} 7\n"),
             "{text}"
         );
-        assert_eq!(names.len(), 26, "{text}");
+        assert_eq!(names.len(), 30, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

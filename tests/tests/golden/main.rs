@@ -11,7 +11,7 @@ use berth::xds::{
 use berth_tests::{Certificates, Scratch, envoy, filter_module};
 
 use bootstrap::StandIns;
-use gateways::{gateway, generate, golden, instances, published};
+use gateways::{gateway, generate, golden, instances, published, tls};
 
 mod bootstrap;
 #[path = "../../../xds-server/src/xds/generate/tests/gateways.rs"]
@@ -31,7 +31,9 @@ fn an_envoy_takes_each() {
 #[test]
 fn an_envoy_takes_a_gateway_with_everything() {
     let mut whole = gateway();
-    whole.client_ca_pem = Some("(who signs clients' certificates)".to_owned());
+    for pool in &mut whole.pools {
+        pool.tls = Some(tls(None, true));
+    }
     let mut generator = Generator::new(whole, &Profiles::default()).unwrap();
     for (pool, endpoint) in instances() {
         generator.set_instance(pool, endpoint).unwrap();
