@@ -221,6 +221,37 @@ async fn nothing_that_is_asked_beside_a_session_ends_it() {
     }
 }
 
+/// As with a FIN on a connection; but Envoy does not say so while the request is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_ends_while_it_waits_keeps_no_instance() {
+    let world = World::builder()
+        .pool("web", Family::Web, |pool| {
+            pool.instances(1).queue(1).hold(Duration::from_secs(15))
+        })
+        .handshake_timeout(Duration::from_secs(1))
+        .start()
+        .await
+        .unwrap();
+    let bob = world.client("web").unwrap().subject("bob");
+    let bob = bob.connect().await.unwrap();
+    let path = format!("/web/sign_in?token={}", world.token().sign().unwrap());
+    let raw = Raw::open(&world).await;
+    let (answer, mut sending) = raw.ask(&Asked::websocket(&path)).await;
+    let waits = async || {
+        let sessions = world.berth().sessions().await?;
+        let waits = sessions.iter().any(|session| session.state == "waiting");
+        Ok(Seen::when(waits, format!("{sessions:?}")))
+    };
+    wait_until("a request to wait", SOON, waits).await.unwrap();
+    sending.send_data(Bytes::new(), true).unwrap();
+    bob.close(1000, "").await.unwrap();
+    let answer = timeout(SOON, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    // Both halves of its stream are still here, and so is its connection.
+    world.berth().wait_until_free("web-1", SOON).await.unwrap();
+    drop((answer, sending, raw));
+}
+
 const APP: &str = "https://app.example.com";
 const ELSE: &str = "https://else.example";
 

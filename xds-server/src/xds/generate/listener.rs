@@ -229,7 +229,7 @@ fn tls(certificates: &Certificates) -> TransportSocket {
             validation_context_type: secret::client_ca(certificates)
                 .map(secret_over_ads)
                 .map(common_tls_context::ValidationContextType::ValidationContextSdsSecretConfig),
-            // Native clients offer none, or HTTP/1.1 alone.
+            // The native client speaks HTTP/1.1 alone.
             alpn_protocols: owned(&["h2", "http/1.1"]),
             ..CommonTlsContext::default()
         }),
@@ -272,8 +272,7 @@ const SOCKET_OPTIONS: &[(&str, i64, i64, i64)] = &[
     ("TCP_KEEPCNT", 6, 6, 3),
 ];
 
-/// Bounds what one connection may ask for at a time. Browsers open a connection for each page's origin, so hardly any client
-/// has more sessions than a few.
+/// Bounds what one connection may ask for at a time. Whoever wants more opens another.
 const MAX_STREAMS: u32 = 100;
 
 /// In bytes: what of a session may wait in Envoy for an instance that does not read; the least there is (RFC 9113 §6.9.2).
