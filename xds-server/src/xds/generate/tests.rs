@@ -266,7 +266,7 @@ fn other_certificates_leave_clusters_and_what_lives_on_them_alone() {
                     let before = before.find(kind, name).unwrap();
                     before.version() != resource.version()
                 })
-                .map(|(name, _)| name.as_str())
+                .map(|(name, _)| name.to_string())
                 .collect();
             let expected = if kind == Secret { *expected } else { &[] };
             assert_eq!(changed, expected, "{kind:?}");
