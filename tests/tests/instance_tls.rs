@@ -7,6 +7,10 @@ use berth_client::{Family, Message};
 use berth_tests::{Authority, Error, Identity, IdentityFiles, Pool, Seen, World, wait_until};
 use serde_json::{Value, json};
 
+/// The pool, its settings, what its one instance shows, whose certificates that wants to be shown, and whether it is
+/// reached.
+type Case<'a> = (&'a str, &'a Value, Option<Identity>, Option<&'a str>, bool);
+
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,8 +27,7 @@ async fn an_instance_is_who_its_certificate_says() {
         "private_key": files.private_key,
     });
     let ca = Some(ours.pem());
-    // The pool, its settings, what its one instance shows, whom that asks for a certificate of, and whether it is reached.
-    let cases: [(&str, &Value, Option<Identity>, Option<&str>, bool); 10] = [
+    let cases: [Case<'_>; 10] = [
         ("good", &own, ours.issue("good-1").ok(), None, true),
         ("other", &own, ours.issue("good-1").ok(), None, false),
         (
