@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use h2::RecvStream;
-use h2::SendStream;
-use h2::client;
+use h2::{RecvStream, SendStream, client};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tonic::codegen::Bytes;
-use tonic::codegen::http::{self, Request};
+use tonic::codegen::http::{self, HeaderMap, Request};
 
 use super::node::Node;
 use super::scan::{Malformed, Protocol, Scan};
@@ -30,8 +28,8 @@ pub(crate) enum StreamError {
     Request(#[from] http::Error),
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    #[error("the server ended it (gRPC status {0:?})")]
-    Ended(Option<String>),
+    #[error("the server ended it: {0}")]
+    Ended(String),
 }
 
 /// Nodes that are connected.
@@ -128,7 +126,7 @@ impl Crowd {
                 within,
             }),
             Some(ended) = self.nodes.join_next() => match ended.map_err(BenchError::Client)? {
-                Ok(_) => Err(BenchError::Stream(StreamError::Ended(None))),
+                Ok(_) => Err(BenchError::Side("a node that stays")),
                 Err(error) => Err(BenchError::Stream(error)),
             },
         }
@@ -178,7 +176,11 @@ async fn converse(
         // Dropped with the stream, the connection is cut: an Envoy that dies says nothing either.
         let mut connection = JoinSet::new();
         let (mut requests, responses) = open(node, address, &mut connection).await?;
-        let mut responses = responses.await?.into_body();
+        let responses = responses.await?;
+        if let Some(ended) = ended(responses.headers()) {
+            return Err(ended);
+        }
+        let mut responses = responses.into_body();
         listen(node, common, &mut requests, &mut responses).await
     };
     tokio::select! {
@@ -245,9 +247,17 @@ async fn listen(
             }
         }
     }
-    let trailers = responses.trailers().await?;
-    let status = trailers.and_then(|it| Some(it.get("grpc-status")?.to_str().ok()?.to_owned()));
-    Err(StreamError::Ended(status))
+    let trailers = responses.trailers().await?.unwrap_or_default();
+    let without_status = || StreamError::Ended("without a status".to_owned());
+    Err(ended(&trailers).unwrap_or_else(without_status))
+}
+
+/// What a call ended with, if these headers say that it did.
+fn ended(headers: &HeaderMap) -> Option<StreamError> {
+    let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
+    let message = text("grpc-message").unwrap_or_default();
+    let status = text("grpc-status")?;
+    Some(StreamError::Ended(format!("status {status} {message}")))
 }
 
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";

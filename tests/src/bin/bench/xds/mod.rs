@@ -29,6 +29,12 @@ pub(crate) struct Options {
     /// xds: the sizes of the pool
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000], value_parser = clap::value_parser!(u16).range(1..))]
     instances: Vec<u16>,
+    /// xds: the variants of the protocol
+    #[arg(long, value_delimiter = ',', default_values = ["delta", "sotw"])]
+    protocols: Vec<Protocol>,
+    /// xds: the servers
+    #[arg(long, value_delimiter = ',', default_values = ["xds-alone", "berth-serve", "go-control-plane"])]
+    sides: Vec<Side>,
     /// xds: how often all sides are measured in turn
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
@@ -36,7 +42,13 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     allow_many_sockets()?;
-    let sides = Side::all()?;
+    let mut sides = options.sides.clone();
+    if !Side::GoControlPlane.is_at_hand()? {
+        sides.retain(|side| *side != Side::GoControlPlane);
+        println!(
+            "BERTH_GO_CONTROL_PLANE is not set: only Berth is measured, and there are no ratios."
+        );
+    }
     println!(
         "xds: {} nodes on a connection each, which subscribe as Envoy does and do not decode what they get;\n\
          a pool whose instances change one at a time, {} times in each of {} rounds, sides in turn.",
@@ -44,15 +56,10 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
         bed::CHANGES,
         options.rounds,
     );
-    if !sides.contains(&Side::GoControlPlane) {
-        println!(
-            "BERTH_GO_CONTROL_PLANE is not set: only Berth is measured, and there are no ratios."
-        );
-    }
     let mut figures = Vec::new();
     for instances in &options.instances {
-        for protocol in [Protocol::Delta, Protocol::Sotw] {
-            figures.extend(measure(options, &sides, usize::from(*instances), protocol).await?);
+        for protocol in &options.protocols {
+            figures.extend(measure(options, &sides, usize::from(*instances), *protocol).await?);
         }
     }
     Ok(figures)
@@ -84,6 +91,7 @@ async fn measure(
             bed.reconnect().await?;
         }
     }
+    eprintln!("measured: {instances} instances, {protocol:?}");
     table::figures(&beds, instances, protocol)
 }
 

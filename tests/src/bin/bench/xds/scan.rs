@@ -3,9 +3,11 @@
 //! A thousand clients share two cores with the server they measure. Of a response they need the type, the nonce, and
 //! names and versions of its resources; what a resource says is passed over where it lies, in whatever pieces it comes.
 
+use clap::ValueEnum;
+
 /// Which of the two variants of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
     /// `DeltaDiscoveryResponse`: each resource has a version.
     Delta,
     /// `DiscoveryResponse`: the response has one.

@@ -11,6 +11,7 @@ use berth_tests::{
     Certificates, ControlPlane, Memory, Ports, Scratch, Seen, SigningKeys, filter_module,
     go_control_plane, processor_time, wait_until, xds_alone,
 };
+use clap::ValueEnum;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpListener;
@@ -21,12 +22,15 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::BenchError;
 
 /// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Side {
     /// Berth's xDS library and nothing behind it.
+    #[value(name = "xds-alone")]
     Alone,
     /// `berth serve`: probes, placement, the journal, and what each node is known to reach.
+    #[value(name = "berth-serve")]
     Whole,
+    /// The server of `go-control-plane/`.
     GoControlPlane,
 }
 
@@ -39,13 +43,12 @@ impl Side {
         }
     }
 
-    /// Those there are here.
-    pub(super) fn all() -> Result<Vec<Self>, BenchError> {
-        let mut sides = vec![Self::Alone, Self::Whole];
-        if go_control_plane()?.is_some() {
-            sides.push(Self::GoControlPlane);
-        }
-        Ok(sides)
+    /// Whether there is one here.
+    pub(super) fn is_at_hand(self) -> Result<bool, BenchError> {
+        Ok(match self {
+            Self::Alone | Self::Whole => true,
+            Self::GoControlPlane => go_control_plane()?.is_some(),
+        })
     }
 }
 
