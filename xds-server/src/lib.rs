@@ -11,6 +11,7 @@ pub mod fleet;
 mod http;
 pub mod keys;
 pub mod metrics;
+pub mod peer;
 pub mod placement;
 pub mod probes;
 pub mod reach;

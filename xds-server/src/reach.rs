@@ -50,11 +50,11 @@ impl Reach {
             } => {
                 let clusters = self.acknowledging(node, *stream)?;
                 for name in removed {
-                    clusters.remove(name);
+                    clusters.remove(&**name);
                 }
                 for resource in resources {
                     let reached = resource.endpoints().iter().filter_map(reached).collect();
-                    clusters.insert(resource.name().to_owned(), reached);
+                    clusters.insert(resource.name().to_string(), reached);
                 }
                 node
             }

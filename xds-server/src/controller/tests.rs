@@ -158,7 +158,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
             fall: 1.try_into().unwrap(),
         },
     }]);
-    let (xds, nodes) = XdsServer::new();
+    let (xds, nodes) = XdsServer::new(crate::xds::Profiles::default(), 8);
     let (probes, results) = mpsc::channel(1);
     let (controller, task) = run(Parts {
         clock,

@@ -8,21 +8,29 @@
 //! [`bootstrap_yaml`] writes the few lines a proxy needs to find all that.
 
 mod bootstrap;
-mod delta;
 mod gateway;
 mod generate;
+mod profile;
 mod resource;
 mod service;
+mod snapshot;
+mod stream;
 mod subscription;
 
 pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
-pub use delta::{Answer, DeltaRequest, DeltaResponse, DeltaStream, StreamEvent};
 pub use gateway::{
     Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
     ListenerSpec, PoolSpec, assign_clusters,
 };
 pub use generate::generate;
-pub use resource::{
-    ByType, Inconsistent, NotAVersion, Resource, ResourceType, Snapshot, UnknownType, Version,
+pub use profile::{
+    InvalidProfiles, Metadata, MetadataValue, NodeFacts, NodeMatch, Profile, ProfileName, Profiles,
+    Scope, Views,
 };
-pub use service::{DiscoveryService, NodeEvent, StreamId, XdsServer};
+pub use resource::{ByType, NotAVersion, Resource, ResourceType, UnknownType, Version};
+pub use service::{DiscoveryService, NodeEvent, StreamId, StreamStatus, Streams, XdsServer};
+pub use snapshot::{Change, Inconsistent, Resources, Snapshot};
+pub use stream::{
+    Answer, DeltaRequest, Dialect, SotwRequest, StreamEvent, TooMuch, TypeStatus, XdsResponse,
+    XdsStream,
+};

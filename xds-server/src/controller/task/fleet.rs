@@ -124,7 +124,9 @@ impl Task {
                 }
             }
         }
-        self.parts.xds.publish(generate(&gateway)?);
+        self.parts
+            .xds
+            .publish_to_all(&Arc::new(generate(&gateway)?));
         Ok(())
     }
 

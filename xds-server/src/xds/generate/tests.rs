@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config;
 use super::super::gateway::{
     Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec, PoolSpec,
 };
-use super::super::resource::Inconsistent;
+use super::super::snapshot::Inconsistent;
 use super::*;
 
 mod golden;
@@ -120,7 +120,7 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
                     .collect();
                 names
                     .into_iter()
-                    .map(move |name| (kind, name.as_str()))
+                    .map(move |name| (kind, &**name))
                     .collect::<Vec<_>>()
             })
             .filter(|(kind, name)| {
