@@ -5,11 +5,12 @@ use std::io::{self, BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth::xds::{
     Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway, PoolSpec,
-    XdsServer, assign_clusters, generate,
+    Profiles, XdsServer, assign_clusters, generate,
 };
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -56,9 +57,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), AloneError> {
     let runtime = Runtime::new()?;
     // Nobody here wants to know who acknowledged what.
-    let (server, _) = XdsServer::new();
+    let (server, _) = XdsServer::new(Profiles::default(), MAX_STREAMS);
     let mut fleet = Fleet::new(arguments);
-    server.publish(generate(&fleet.gateway())?);
+    server.publish_to_all(&Arc::new(generate(&fleet.gateway())?));
     let address = (Ipv4Addr::LOCALHOST, arguments.port);
     let listener = runtime.block_on(TcpListener::bind(address))?;
     // As `berth serve` has it.
@@ -76,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<(), AloneError> {
         if !number.is_some_and(|number| fleet.change(number)) {
             return Err(AloneError::Command(line));
         }
-        server.publish(generate(&fleet.gateway())?);
+        server.publish_to_all(&Arc::new(generate(&fleet.gateway())?));
         say(&format!("done {}", begun.elapsed().as_nanos()))?;
     }
     Ok(())
@@ -154,6 +155,8 @@ fn endpoint(instance: usize, draining: bool) -> EndpointSpec {
     }
 }
 
+/// More than anybody measures with.
+const MAX_STREAMS: usize = 100_000;
 const PORT: u16 = 49_100;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(30);

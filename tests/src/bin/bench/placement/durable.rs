@@ -15,7 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
-use berth::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
+use berth::xds::{Certificate, FilterSpec, Gateway, PoolSpec, Profiles, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -231,7 +231,7 @@ impl Side {
             unix: clock::unix_millis(),
         })?;
         let (writer, journal, progress) = Writer::start(store, 1, clock)?;
-        let (xds, nodes) = XdsServer::new();
+        let (xds, nodes) = XdsServer::new(Profiles::default(), 1);
         // There are no probes: its instances are up from the start.
         let (_, probes) = mpsc::channel(1);
         let (controller, task) = controller::run(Parts {
