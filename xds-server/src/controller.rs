@@ -4,6 +4,7 @@
 
 mod outbox;
 mod task;
+mod window;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::placement::{
 };
 use crate::store::UnixMillis;
 
-pub use task::{Durability, Ended, Parts, run};
+pub use task::{Durability, Ended, InvalidStart, Parts, run};
 
 /// Speaks to the task. Cheap to clone; the task ends when all of them are gone.
 #[derive(Clone, Debug)]

@@ -24,6 +24,8 @@ pub struct Metrics {
     acquires: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
     refused_resources: Family<TypeLabel, Counter>,
     refused_sessions: Family<ReasonLabel, Counter>,
+    publishes: Counter,
+    published_resources: Counter,
 }
 
 /// What the rest of a scrape is made of.
@@ -114,6 +116,8 @@ impl Default for Metrics {
             acquires: Family::new_with_constructor(times),
             refused_resources: Family::default(),
             refused_sessions: Family::default(),
+            publishes: Counter::default(),
+            published_resources: Counter::default(),
         }
     }
 }
@@ -142,6 +146,13 @@ impl Metrics {
         self.refused_resources.get_or_create(&label).inc();
     }
 
+    /// Counts that proxies were told of so many changed resources.
+    pub fn published(&self, resources: usize) {
+        self.publishes.inc();
+        self.published_resources
+            .inc_by(u64::try_from(resources).unwrap_or(u64::MAX));
+    }
+
     /// Everything, in Prometheus' text format.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
         let mut registry = Registry::with_prefix("berth");
@@ -154,6 +165,16 @@ impl Metrics {
             "sessions_refused",
             "Sessions refused by placement, by reason",
             self.refused_sessions.clone(),
+        );
+        registry.register(
+            "xds_publishes",
+            "Times that proxies were told of changes, those of 50 ms together",
+            self.publishes.clone(),
+        );
+        registry.register(
+            "xds_resources_changed",
+            "Resources made for proxies, and taken away",
+            self.published_resources.clone(),
         );
         registry.register(
             "xds_refused",
@@ -418,7 +439,7 @@ mod tests {
             text.contains("berth_keys_age_seconds{issuer=\"https://a.example\"} 7\n"),
             "{text}"
         );
-        assert_eq!(names.len(), 24, "{text}");
+        assert_eq!(names.len(), 26, "{text}");
         for name in names {
             assert!(readme.contains(&name), "{name}");
         }

@@ -23,14 +23,14 @@ use crate::admin::{self, KeysView};
 use crate::admission::Admitter;
 use crate::clock::Clock;
 use crate::config::{Config, WhenControlPlaneAway};
-use crate::controller::{self, Controller, Durability, Ended, Parts};
+use crate::controller::{self, Controller, Durability, Ended, InvalidStart, Parts};
 use crate::keys::{self, Current, Keys, Setup, StartError};
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
 use crate::xds::{
-    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, Profiles, XdsServer,
+    Certificate, FilterSpec, Gateway, Generator, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
 };
 
 use memory::Memory;
@@ -51,6 +51,9 @@ pub enum ServeError {
     /// The configuration says something that no proxy could be told.
     #[error(transparent)]
     Gateway(#[from] InvalidGateway),
+    /// The same, of the instances.
+    #[error(transparent)]
+    Instances(#[from] InvalidStart),
     /// The probes cannot be set up.
     #[error(transparent)]
     Probes(#[from] SetupError),
@@ -91,10 +94,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let keys = keys(&config, clock).await?;
     let mut admission = keys.watch();
     let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
-    let gateway = gateway(&config, configuration);
+    let generator = Generator::new(gateway(&config, configuration), &config.profiles)?;
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
-    let (xds, nodes) = XdsServer::new(Profiles::default(), MAX_STREAMS);
+    let (xds, nodes) = XdsServer::new(config.profiles.clone(), MAX_STREAMS);
     let discovery = xds.service();
     let families = config
         .pools
@@ -123,7 +126,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         },
         fleet,
         families: families.collect(),
-        gateway,
+        generator,
         keys: keys.issuers(),
         nodes,
         placement,
@@ -279,7 +282,6 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
     let pools = config.pools.iter().map(|pool| PoolSpec {
         name: pool.name.to_string(),
         connect_timeout: config.timing.handshake_timeout,
-        clusters: Vec::new(),
     });
     Gateway {
         listeners: listeners.collect(),

@@ -19,6 +19,7 @@ use crate::{
     keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
+    xds::Profiles,
 };
 
 pub use error::{ConfigError, Fault, Problem};
@@ -57,6 +58,8 @@ pub struct Config {
     pub timing: Timing,
     /// What outlives the process, and where.
     pub store: Store,
+    /// Which part of all this a proxy is told.
+    pub profiles: Profiles,
 }
 
 /// What outlives the process, and where.

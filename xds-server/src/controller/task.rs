@@ -4,7 +4,6 @@ mod fleet;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use berth_admission::Family;
@@ -13,6 +12,7 @@ use tokio::time::sleep_until;
 use tracing::info;
 
 use super::outbox::{Outbox, Word, WriterGone};
+use super::window::Window;
 use super::{
     Cancel, Controller, Event, Events, InstanceStatus, NotPlaced, OrderError, Placed, Reply,
     RevocationStatus, RevokeError,
@@ -21,14 +21,12 @@ use crate::clock::{self, AttendedClock, Clock};
 use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
 use crate::keys::IssuerKeys;
 use crate::metrics::{Metrics, Scrape};
-use crate::placement::{
-    InstanceName, Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time,
-};
+use crate::placement::{Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time};
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
-use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
+use crate::xds::{Generator, Inconsistent, InvalidInstance, NodeEvent, XdsServer};
 
 /// What the task works with.
 #[derive(Debug)]
@@ -43,8 +41,8 @@ pub struct Parts {
     pub families: HashMap<PoolName, Family>,
     /// The keys that admission uses, for the metrics.
     pub keys: watch::Receiver<Arc<[IssuerKeys]>>,
-    /// What proxies are told, apart from the instances: its pools have no clusters.
-    pub gateway: Gateway,
+    /// Makes what proxies are told; knows the pools, and no instances yet.
+    pub generator: Generator,
     /// What proxies say of what they were told.
     pub nodes: mpsc::Receiver<NodeEvent>,
     /// The leases; knows the pools and the instances.
@@ -75,11 +73,22 @@ pub enum Ended {
     WriterGone,
 }
 
+/// Why the task cannot start: what proxies are to be told contradicts itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidStart {
+    /// The gateway does.
+    #[error(transparent)]
+    Gateway(#[from] Inconsistent),
+    /// An instance of the fleet does.
+    #[error(transparent)]
+    Instance(#[from] InvalidInstance),
+}
+
 /// Starts the task.
 ///
 /// # Errors
-/// What proxies are to be told contradicts itself.
-pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = Ended>), InvalidGateway> {
+/// [`InvalidStart`].
+pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = Ended>), InvalidStart> {
     let Durability {
         journal, progress, ..
     } = &parts.durability;
@@ -89,13 +98,13 @@ pub fn run(parts: Parts) -> Result<(Controller, impl Future<Output = Ended>), In
         clock: AttendedClock::new(parts.clock),
         parts,
         events,
-        addresses: HashMap::new(),
         metrics: Metrics::default(),
         reach: Reach::default(),
         outbox,
         replies: HashMap::new(),
-        unpublished: false,
+        window: Window::default(),
     };
+    task.add_instances()?;
     task.publish()?;
     Ok((controller, task.run()))
 }
@@ -104,15 +113,13 @@ struct Task {
     clock: AttendedClock,
     parts: Parts,
     events: Events,
-    /// Where each instance is, as proxies are told.
-    addresses: HashMap<InstanceName, (Arc<str>, SocketAddr)>,
     metrics: Metrics,
     outbox: Outbox,
     reach: Reach,
     /// Who waits for an answer, and since when.
     replies: HashMap<RequestId, (Time, Reply<Result<Placed, NotPlaced>>)>,
-    /// The fleet or the filters' configuration has changed since proxies were told of it.
-    unpublished: bool,
+    /// When proxies are told of what has changed.
+    window: Window,
 }
 
 impl Task {
@@ -121,6 +128,7 @@ impl Task {
             let timeouts = [
                 self.parts.placement.next_timeout(),
                 self.outbox.next_timeout(),
+                self.window.next_timeout(),
             ];
             let timeout = timeouts.into_iter().flatten().min();
             let due = sleep_until(self.clock.wake_at(timeout).into());
@@ -134,7 +142,7 @@ impl Task {
                     return Ended::WriterGone;
                 },
                 Some(cancel) = self.events.cancels.recv() => self.handle_cancel(&cancel),
-                Some(event) = self.parts.nodes.recv() => self.handle_node(event),
+                Some(event) = self.parts.nodes.recv() => self.handle_nodes(event),
                 Some(result) = self.parts.probes.recv() => {
                     self.handle_probe(&result);
                     self.handle_more_probes();
@@ -144,7 +152,7 @@ impl Task {
             let now = self.now();
             self.parts.placement.advance(now);
             self.carry_out(now);
-            self.publish_changes();
+            self.publish_changes(now);
         }
     }
 
@@ -296,15 +304,6 @@ impl Task {
             }
         }
         waiting
-    }
-
-    /// Proxies take it without a new listener, so no session ends by it.
-    fn configure_filters(&mut self, configuration: String) {
-        let current = &mut self.parts.gateway.filter.configuration_json;
-        if *current != configuration {
-            *current = configuration;
-            self.unpublished = true;
-        }
     }
 
     fn metrics(&self, now: Time) -> String {

@@ -1,3 +1,5 @@
+mod nodes;
+
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
-use crate::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
+use crate::xds::{
+    Certificate, FilterSpec, Gateway, Generator, NodeEvent, PoolSpec, Profiles, XdsServer,
+};
 
 /// How a store does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,7 +108,11 @@ struct Scene {
     store: Told,
     progress: watch::Receiver<Progress>,
     /// The task ends with them.
-    _senders: (mpsc::Sender<crate::probes::ProbeResult>, Writer),
+    _senders: (
+        mpsc::Sender<crate::probes::ProbeResult>,
+        mpsc::Sender<NodeEvent>,
+        Writer,
+    ),
 }
 
 fn scene(disk: Disk) -> Scene {
@@ -112,6 +120,11 @@ fn scene(disk: Disk) -> Scene {
 }
 
 fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
+    scene_after(disk, queue, Vec::new())
+}
+
+/// These have come from proxies before the task listens.
+fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
     let store = Told::new(disk);
     let clock = Clock::start();
     let (writer, journal, progress) = Writer::start(Box::new(store.clone()), 7, clock).unwrap();
@@ -147,7 +160,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         },
     );
     placement.set_up(now, &"web-1".into(), true);
-    placement.set_reach(now, "edge-1".into(), ["web-1".into()].into());
+    placement.change_reach(now, &"edge-1".into(), &["web-1".into()], &[]);
     placement.advance(now);
     let fleet = Fleet::new([InstanceSpec {
         name: "web-1".into(),
@@ -158,18 +171,14 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
             fall: 1.try_into().unwrap(),
         },
     }]);
-    let (xds, nodes) = XdsServer::new(crate::xds::Profiles::default(), 8);
+    let (told, nodes) = mpsc::channel(events.len().max(1));
+    for event in events {
+        told.try_send(event).unwrap();
+    }
+    let (xds, _) = XdsServer::new(Profiles::default(), 8);
     let (probes, results) = mpsc::channel(1);
-    let (controller, task) = run(Parts {
-        clock,
-        durability: Durability {
-            journal,
-            progress: progress.clone(),
-            complete: false,
-        },
-        fleet,
-        families: [("web".into(), Family::Web)].into(),
-        gateway: Gateway {
+    let generator = Generator::new(
+        Gateway {
             listeners: Vec::new(),
             certificate: Certificate {
                 chain_pem: String::new(),
@@ -185,9 +194,21 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
             pools: vec![PoolSpec {
                 name: "web".to_owned(),
                 connect_timeout: Duration::from_secs(5),
-                clusters: Vec::new(),
             }],
         },
+        &Profiles::default(),
+    )
+    .unwrap();
+    let (controller, task) = run(Parts {
+        clock,
+        durability: Durability {
+            journal,
+            progress: progress.clone(),
+            complete: false,
+        },
+        fleet,
+        families: [("web".into(), Family::Web)].into(),
+        generator,
         keys: watch::channel(Arc::default()).1,
         nodes,
         placement,
@@ -200,7 +221,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         controller,
         store,
         progress,
-        _senders: (probes, writer),
+        _senders: (probes, told, writer),
     }
 }
 
@@ -527,6 +548,28 @@ async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not(
     let answer = waiting.await.unwrap().map(|placed| placed.grant);
     assert_eq!(answer, Err(NotPlaced::Refused(Refusal::Superseded)));
     assert!(events.cancels.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_are_told_of_many_changes_together() {
+    let scene = scene(Disk::Well);
+    let clock = Clock::start();
+    let start = clock.now();
+    for draining in [true, false].repeat(200) {
+        let drained = scene.controller.drain("web-1".into(), draining);
+        drained.await.unwrap().unwrap();
+    }
+    let metrics = scene.controller.metrics().await.unwrap();
+    let windows = clock.now().since(start).as_millis() / 50;
+    let publishes = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("berth_xds_publishes_total "));
+    let publishes: u128 = publishes.unwrap().parse().unwrap();
+    // The start, the first change, and the end of each window.
+    assert!(
+        (2..=windows + 2).contains(&publishes),
+        "{publishes} in {windows} windows"
+    );
 }
 
 #[test]

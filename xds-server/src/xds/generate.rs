@@ -17,33 +17,22 @@ use prost::Message;
 
 use super::gateway::{Gateway, InvalidGateway};
 use super::resource::{Resource, ResourceType};
-use super::snapshot::Snapshot;
+
+pub use generator::{Generator, Published};
 
 mod cluster;
+mod division;
 mod filter;
+mod generator;
 mod listener;
 mod local_reply;
 mod route;
 #[cfg(test)]
 mod tests;
 
-/// The resources that make an Envoy the gateway described. Equal input gives equal bytes, and the order of
-/// listeners, pools, clusters and endpoints does not matter.
-///
-/// # Errors
-/// [`InvalidGateway`] where names or addresses are not unique, or the module's path is not text.
-pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
-    gateway.check_endpoints()?;
+/// All that does not come with the instances. Equal input gives equal bytes.
+fn fixed(gateway: &Gateway) -> Result<Vec<(ResourceType, Resource)>, InvalidGateway> {
     let mut resources = vec![(ResourceType::Extension, filter::extension(&gateway.filter)?)];
-    for pool in &gateway.pools {
-        for spec in &pool.clusters {
-            resources.push((
-                ResourceType::Cluster,
-                cluster::cluster(&spec.name, pool.connect_timeout),
-            ));
-            resources.push((ResourceType::Endpoint, cluster::endpoints(spec)));
-        }
-    }
     if !gateway.listeners.is_empty() {
         resources.push((
             ResourceType::Route,
@@ -61,7 +50,7 @@ pub fn generate(gateway: &Gateway) -> Result<Snapshot, InvalidGateway> {
             .map(|spec| listener::listener(spec, gateway.client_ca_pem.is_some()))
             .map(|listener| (ResourceType::Listener, listener)),
     );
-    Ok(Snapshot::new(resources)?)
+    Ok(resources)
 }
 
 fn encoded(name: &str, message: &impl Message) -> Resource {

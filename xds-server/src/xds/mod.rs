@@ -1,8 +1,8 @@
 //! What the control plane tells proxies, and how it hears what they took: xDS over one aggregated stream.
 //!
 //! Three layers, each of which knows only the one before it. [`generate`] turns a [`Gateway`] into a
-//! [`Snapshot`]: encoded once, consistent, equal bytes for equal input. A [`DeltaStream`] is one client's side
-//! of the incremental protocol and decides what that client is sent next. Both are pure. [`XdsServer`] carries
+//! [`Snapshot`]: encoded once, consistent, equal bytes for equal input. An [`XdsStream`] is one client's side
+//! of the protocol, in either of its two dialects, and decides what that client is sent next. Both are pure. [`XdsServer`] carries
 //! their answers over gRPC, and is the only place that touches a socket.
 //!
 //! [`bootstrap_yaml`] writes the few lines a proxy needs to find all that.
@@ -19,10 +19,10 @@ mod subscription;
 
 pub use bootstrap::{BootstrapSpec, bootstrap_yaml};
 pub use gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
-    ListenerSpec, PoolSpec, assign_clusters,
+    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway,
+    InvalidInstance, ListenerSpec, PoolSpec,
 };
-pub use generate::generate;
+pub use generate::{Generator, Published};
 pub use profile::{
     InvalidProfiles, Metadata, MetadataValue, NodeFacts, NodeMatch, Profile, ProfileName, Profiles,
     Scope, Views,

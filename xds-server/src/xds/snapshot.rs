@@ -14,8 +14,14 @@ pub type Resources = BTreeMap<Arc<str>, Arc<Resource>>;
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     resources: ByType<Arc<Resources>>,
-    /// Which snapshot this one was made from, and the names at which the two differ.
-    step: Option<(Weak<Self>, ByType<Vec<Arc<str>>>)>,
+    step: Option<Step>,
+}
+
+/// Which snapshot another one was made from, and the names at which the two differ.
+#[derive(Clone, Debug)]
+struct Step {
+    before: Weak<Snapshot>,
+    names: ByType<Vec<Arc<str>>>,
 }
 
 /// Snapshots are equal when their resources are, however they came about.
@@ -142,7 +148,10 @@ impl Snapshot {
         }
         let snapshot = Self {
             resources,
-            step: Some((Arc::downgrade(self), names)),
+            step: Some(Step {
+                before: Arc::downgrade(self),
+                names,
+            }),
         };
         snapshot.check_references()?;
         Ok(Arc::new(snapshot))
@@ -168,7 +177,7 @@ impl Snapshot {
         let Some(earlier) = earlier else {
             return self.of(resource_type).keys().cloned().collect();
         };
-        if let Some((before, names)) = &self.step
+        if let Some(Step { before, names }) = &self.step
             && std::ptr::eq(before.as_ptr(), Arc::as_ptr(earlier))
         {
             return Cow::Borrowed(names.of(resource_type));

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use berth::controller::Gone;
+use berth::controller::{Gone, InvalidStart};
 use berth::store::LoadError;
 use berth::store::writer::StopError;
 use berth::xds::InvalidGateway;
@@ -95,6 +95,8 @@ enum BenchError {
     Unwritten(#[from] StopError),
     #[error(transparent)]
     Gateway(#[from] InvalidGateway),
+    #[error(transparent)]
+    Start(#[from] InvalidStart),
     #[error(transparent)]
     Gone(#[from] Gone),
     #[error("a node's stream: {0}")]

@@ -1,23 +1,40 @@
 //! What the task does when the fleet or a proxy changes.
 
-use std::sync::Arc;
-
 use tracing::{info, warn};
 
 use super::Task;
-use crate::fleet::{Change, ChangeKind, Health};
-use crate::placement::{InstanceName, NodeId, Zone};
+use crate::fleet::{Change, ChangeKind, Health, Instance};
+use crate::placement::{InstanceName, NodeId, Time, Zone};
 use crate::probes::ProbeResult;
+use crate::reach::ReachChange;
 use crate::xds::{
-    ClusterSpec, EndpointHealth, EndpointSpec, InvalidGateway, NodeEvent, StreamEvent,
-    assign_clusters, generate,
+    EndpointHealth, EndpointSpec, Inconsistent, InvalidInstance, NodeEvent, Published, StreamEvent,
 };
 
 impl Task {
-    pub(super) fn handle_node(&mut self, event: NodeEvent) {
+    /// Takes an event and those that have come as well, in their order: a thousand proxies acknowledge one change
+    /// at about the same time, and what follows a turn of the task's loop costs as much for one as for all.
+    pub(super) fn handle_nodes(&mut self, first: NodeEvent) {
+        let mut instances = self.handle_node(first);
+        for _ in 0..MORE_NODES {
+            if instances >= MORE_INSTANCES {
+                return;
+            }
+            let Ok(event) = self.parts.nodes.try_recv() else {
+                return;
+            };
+            instances += self.handle_node(event);
+        }
+    }
+
+    /// Takes an event; how many instances its proxy can be sent to since and could not before, or no longer.
+    fn handle_node(&mut self, event: NodeEvent) -> usize {
         let now = self.now();
-        if let Some((node, instances)) = self.reach.handle(&event) {
-            self.parts.placement.set_reach(now, node, instances);
+        let mut instances = 0;
+        if let Some(ReachChange { node, gained, lost }) = self.reach.handle(&event) {
+            let placement = &mut self.parts.placement;
+            placement.change_reach(now, &node, &gained, &lost);
+            instances = gained.len() + lost.len();
         }
         match event {
             NodeEvent::Connected { node, zone, .. } => {
@@ -53,6 +70,7 @@ impl Task {
             }
             NodeEvent::Stream { .. } => {}
         }
+        instances
     }
 
     /// Those that have come as well: proxies are told of all that changed at once, for to tell them
@@ -97,11 +115,20 @@ impl Task {
                 batch.quarantined(instance.clone(), quarantined);
             }
         }
-        self.unpublished = true;
+        self.set_instance(&change.instance);
     }
 
-    pub(super) fn publish_changes(&mut self) {
-        if !std::mem::take(&mut self.unpublished) {
+    /// Proxies take it without a new listener, so no session ends by it.
+    pub(super) fn configure_filters(&mut self, configuration: String) {
+        match self.parts.generator.set_filter_configuration(configuration) {
+            Ok(()) => self.window.change(),
+            Err(error) => warn!(%error, "filters keep the configuration that they have"),
+        }
+    }
+
+    /// Tells proxies of what has changed, when it is time.
+    pub(super) fn publish_changes(&mut self, now: Time) {
+        if !self.window.is_due(now) {
             return;
         }
         // Neither instances nor the filters' configuration can make it inconsistent.
@@ -110,43 +137,53 @@ impl Task {
         }
     }
 
-    pub(super) fn publish(&mut self) -> Result<(), InvalidGateway> {
-        let mut gateway = self.parts.gateway.clone();
-        for pool in &mut gateway.pools {
-            let instances = self.endpoints(&pool.name);
-            pool.clusters = assign_clusters(&pool.name, instances);
-            for ClusterSpec { name, endpoints } in &pool.clusters {
-                let cluster: Arc<str> = name.as_str().into();
-                for endpoint in endpoints {
-                    let instance = InstanceName::from(endpoint.instance.as_str());
-                    let place = (Arc::clone(&cluster), endpoint.address);
-                    self.addresses.insert(instance, place);
-                }
-            }
-        }
-        self.parts
-            .xds
-            .publish_to_all(&Arc::new(generate(&gateway)?));
+    pub(super) fn publish(&mut self) -> Result<(), Inconsistent> {
+        let Published { views, changed } = self.parts.generator.publish()?;
+        self.metrics.published(changed);
+        self.parts.xds.publish(&views);
         Ok(())
     }
 
-    fn endpoints(&self, pool: &str) -> Vec<EndpointSpec> {
-        self.parts
-            .fleet
-            .pool(&pool.into())
-            .map(|(name, instance)| EndpointSpec {
-                instance: name.to_string(),
-                address: instance.address(),
-                health: match instance.health() {
-                    Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
-                    Health::Up if instance.is_available() => EndpointHealth::Healthy,
-                    // Who is on it may go on, and nobody new is sent to it.
-                    Health::Up => EndpointHealth::Draining,
-                },
-            })
-            .collect()
+    /// Those that the fleet has from the start.
+    pub(super) fn add_instances(&mut self) -> Result<(), InvalidInstance> {
+        let generator = &mut self.parts.generator;
+        for (name, instance) in self.parts.fleet.iter() {
+            generator.set_instance(instance.pool().as_str(), endpoint(name, instance))?;
+        }
+        Ok(())
+    }
+
+    fn set_instance(&mut self, name: &InstanceName) {
+        let Some(instance) = self.parts.fleet.get(name) else {
+            return;
+        };
+        let (pool, endpoint) = (instance.pool().as_str(), endpoint(name, instance));
+        match self.parts.generator.set_instance(pool, endpoint) {
+            Ok(()) => self.window.change(),
+            Err(error) => warn!(instance = %name, %error, "proxies are not told of the instance"),
+        }
+    }
+}
+
+fn endpoint(name: &InstanceName, instance: &Instance) -> EndpointSpec {
+    EndpointSpec {
+        instance: name.to_string(),
+        address: instance.address(),
+        health: match instance.health() {
+            Health::Unknown | Health::Down => EndpointHealth::Unhealthy,
+            Health::Up if instance.is_available() => EndpointHealth::Healthy,
+            // Who is on it may go on, and nobody new is sent to it.
+            Health::Up => EndpointHealth::Draining,
+        },
     }
 }
 
 /// Events of other kinds wait for no more than this many results of probes.
 const MORE_PROBES: usize = 1024;
+
+/// Nor for more than this many of what proxies say.
+const MORE_NODES: usize = 1024;
+
+/// Nor for more once what proxies said has been about this many instances: a fleet that is acknowledged for the first
+/// time is work for a turn by itself.
+const MORE_INSTANCES: usize = 4096;

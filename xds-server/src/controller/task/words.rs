@@ -1,5 +1,6 @@
 //! What the task does with the effects of placement, and whom it answers when.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
@@ -170,8 +171,9 @@ impl Task {
 
     fn place(&self, now: Time, grant: Grant) -> Result<Placed, Refusal> {
         // Placement knows the fleet's instances only, all of which have been published.
-        let place = self.addresses.get(&grant.instance);
-        let (cluster, endpoint) = place.cloned().ok_or(Refusal::Cancelled)?;
+        let place = self.parts.generator.place_of(grant.instance.as_str());
+        let (cluster, endpoint) = place.ok_or(Refusal::Cancelled)?;
+        let cluster = Arc::clone(cluster);
         Ok(Placed {
             age_left: self.parts.placement.age_left(now, &grant),
             grant,

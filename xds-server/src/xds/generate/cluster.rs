@@ -23,11 +23,12 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-use super::super::gateway::{ClusterSpec, EndpointHealth, EndpointSpec};
+use super::super::gateway::{EndpointHealth, EndpointSpec, PoolSpec};
 use super::super::resource::{Resource, ResourceType};
 use super::{duration, encoded, over_ads, tcp_address};
 
-pub(super) fn cluster(name: &str, connect_timeout: Duration) -> Resource {
+/// `name`: of one of the clusters that the pool is divided into.
+pub(super) fn cluster(name: &str, pool: &PoolSpec) -> Resource {
     let message = Cluster {
         name: name.to_owned(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
@@ -37,7 +38,7 @@ pub(super) fn cluster(name: &str, connect_timeout: Duration) -> Resource {
             eds_config: Some(over_ads()),
             service_name: String::new(),
         }),
-        connect_timeout: Some(duration(connect_timeout)),
+        connect_timeout: Some(duration(pool.connect_timeout)),
         load_balancing_policy: Some(refuse_everything()),
         common_lb_config: Some(cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
@@ -76,18 +77,17 @@ pub(super) fn cluster(name: &str, connect_timeout: Duration) -> Resource {
     encoded(name, &message).refers_to(ResourceType::Endpoint, name)
 }
 
-pub(super) fn endpoints(spec: &ClusterSpec) -> Resource {
-    let mut endpoints = spec.endpoints.clone();
-    endpoints.sort_by(|a, b| (&a.instance, a.address).cmp(&(&b.instance, b.address)));
+/// `endpoints`: the cluster's, in the order of their instances' names.
+pub(super) fn endpoints(cluster: &str, endpoints: Vec<EndpointSpec>) -> Resource {
     let message = ClusterLoadAssignment {
-        cluster_name: spec.name.clone(),
+        cluster_name: cluster.to_owned(),
         endpoints: vec![LocalityLbEndpoints {
             lb_endpoints: endpoints.iter().map(endpoint).collect(),
             ..LocalityLbEndpoints::default()
         }],
         ..ClusterLoadAssignment::default()
     };
-    encoded(&spec.name, &message).with_endpoints(endpoints)
+    encoded(cluster, &message).with_endpoints(endpoints)
 }
 
 fn endpoint(spec: &EndpointSpec) -> LbEndpoint {

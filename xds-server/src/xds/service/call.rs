@@ -59,6 +59,8 @@ impl Call {
     }
 }
 
+type Responses<P> = ReceiverStream<Result<<P as Protocol>::Response, Status>>;
+
 struct Opening<P> {
     shared: Arc<Shared>,
     protocol: std::marker::PhantomData<P>,
@@ -75,7 +77,7 @@ impl<P> Opening<P> {
 
 impl<P: Protocol> StreamingService<P::Request> for Opening<P> {
     type Response = P::Response;
-    type ResponseStream = ReceiverStream<Result<P::Response, Status>>;
+    type ResponseStream = Responses<P>;
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<Streaming<P::Request>>) -> Self::Future {
@@ -87,7 +89,7 @@ impl<P: Protocol> StreamingService<P::Request> for Opening<P> {
 fn open<P: Protocol>(
     shared: &Arc<Shared>,
     request: Request<Streaming<P::Request>>,
-) -> Result<Response<ReceiverStream<Result<P::Response, Status>>>, Status> {
+) -> Result<Response<Responses<P>>, Status> {
     if shared.is_stopping() {
         return Err(connection::stopping());
     }

@@ -245,9 +245,8 @@ async fn the_state_of_the_world_is_served_too() {
     assert!(matches!(world.event().await, NodeEvent::Connected { .. }));
     let event = world.event().await;
     let acknowledged = |event: &NodeEvent| {
-        let event = match event {
-            NodeEvent::Stream { event, .. } => event,
-            _ => return false,
+        let NodeEvent::Stream { event, .. } = event else {
+            return false;
         };
         matches!(event, StreamEvent::Acknowledged { resources, .. } if resources.len() == 1)
     };

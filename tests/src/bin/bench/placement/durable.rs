@@ -15,7 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
-use berth::xds::{Certificate, FilterSpec, Gateway, PoolSpec, Profiles, XdsServer};
+use berth::xds::{Certificate, FilterSpec, Gateway, Generator, PoolSpec, Profiles, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -231,7 +231,7 @@ impl Side {
             unix: clock::unix_millis(),
         })?;
         let (writer, journal, progress) = Writer::start(store, 1, clock)?;
-        let (xds, nodes) = XdsServer::new(Profiles::default(), 1);
+        let (xds, nodes) = XdsServer::new(Profiles::default(), 8);
         // There are no probes: its instances are up from the start.
         let (_, probes) = mpsc::channel(1);
         let (controller, task) = controller::run(Parts {
@@ -243,7 +243,7 @@ impl Side {
             },
             fleet: fleet(),
             families: [(POOL.into(), Family::Web)].into(),
-            gateway: gateway(),
+            generator: Generator::new(gateway(), &Profiles::default())?,
             keys: watch::channel(Arc::default()).1,
             nodes,
             placement: placement(clock),
@@ -315,8 +315,8 @@ fn placement(clock: Clock) -> Placement {
         placement.add_instance(now, spec);
         placement.set_up(now, &name.into(), true);
     }
-    let all = names().map(Into::into).collect();
-    placement.set_reach(now, NODE.into(), all);
+    let all: Vec<_> = names().map(Into::into).collect();
+    placement.change_reach(now, &NODE.into(), &all, &[]);
     placement.advance(now);
     placement
 }
@@ -351,7 +351,6 @@ fn gateway() -> Gateway {
         pools: vec![PoolSpec {
             name: POOL.to_owned(),
             connect_timeout: Duration::from_secs(5),
-            clusters: Vec::new(),
         }],
     }
 }

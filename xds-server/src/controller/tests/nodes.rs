@@ -1,0 +1,68 @@
+//! What proxies say, and how the task takes it.
+
+use super::*;
+use crate::xds::{EndpointHealth, EndpointSpec, Resource, ResourceType, StreamEvent, StreamId};
+
+#[tokio::test]
+async fn what_came_together_is_taken_together_and_in_order() {
+    use EndpointHealth::{Healthy, Unhealthy};
+    let mut events = Vec::new();
+    for number in 0..PROXIES {
+        let node = format!("edge-of-{number}");
+        events.extend(come(&node, &[Healthy]));
+    }
+    events.extend(come("west", &[Healthy, Unhealthy]));
+    events.extend(come("east", &[Unhealthy, Healthy]));
+    let scene = scene_after(Disk::Well, 0, events);
+
+    let connected = async {
+        loop {
+            let metrics = scene.controller.metrics().await.unwrap();
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("berth_xds_nodes "));
+            match line.unwrap().parse::<usize>().unwrap() {
+                0 => {}
+                connected => return connected,
+            }
+        }
+    };
+    let connected = tokio::time::timeout(PATIENCE, connected).await.unwrap();
+    assert_eq!(connected, PROXIES + 2, "some were left for another turn");
+    for (node, placed) in [("nowhere", false), ("west", false), ("east", true)] {
+        let mut acquire = acquire(node, 1);
+        acquire.origin.node = node.into();
+        let answer = scene.controller.acquire(acquire).await.unwrap();
+        assert_eq!(answer.is_ok(), placed, "{node}");
+    }
+}
+
+/// A proxy connects, and acknowledges the instance in one state after the other.
+fn come(node: &str, healths: &[EndpointHealth]) -> Vec<NodeEvent> {
+    let stream = StreamId(1);
+    let connected = NodeEvent::Connected {
+        node: node.to_owned(),
+        stream,
+        zone: None,
+    };
+    let acknowledged = healths.iter().map(|health| {
+        let endpoint = EndpointSpec {
+            instance: "web-1".to_owned(),
+            address: "192.0.2.1:49100".parse().unwrap(),
+            health: *health,
+        };
+        let resource = Resource::new("web", format!("{health:?}"));
+        NodeEvent::Stream {
+            node: node.to_owned(),
+            stream,
+            event: StreamEvent::Acknowledged {
+                resource_type: ResourceType::Endpoint,
+                resources: vec![Arc::new(resource.with_endpoints(vec![endpoint]))],
+                removed: Vec::new(),
+            },
+        }
+    });
+    std::iter::once(connected).chain(acknowledged).collect()
+}
+
+const PROXIES: usize = 400;
