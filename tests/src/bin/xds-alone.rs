@@ -5,12 +5,11 @@ use std::io::{self, BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use berth::xds::{
-    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, InvalidGateway, PoolSpec,
-    Profiles, XdsServer, assign_clusters, generate,
+    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator, Inconsistent,
+    InvalidGateway, InvalidInstance, PoolSpec, Profiles, XdsServer,
 };
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -40,6 +39,10 @@ enum AloneError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Gateway(#[from] InvalidGateway),
+    #[error(transparent)]
+    Instance(#[from] InvalidInstance),
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
     #[error("not a command: {0:?}")]
     Command(String),
 }
@@ -58,8 +61,8 @@ fn run(arguments: &Arguments) -> Result<(), AloneError> {
     let runtime = Runtime::new()?;
     // Nobody here wants to know who acknowledged what.
     let (server, _) = XdsServer::new(Profiles::default(), MAX_STREAMS);
-    let mut fleet = Fleet::new(arguments);
-    server.publish_to_all(&Arc::new(generate(&fleet.gateway())?));
+    let mut fleet = Fleet::new(arguments)?;
+    server.publish(&fleet.generator.publish()?.views);
     let address = (Ipv4Addr::LOCALHOST, arguments.port);
     let listener = runtime.block_on(TcpListener::bind(address))?;
     // As `berth serve` has it.
@@ -74,10 +77,10 @@ fn run(arguments: &Arguments) -> Result<(), AloneError> {
         let line = line?;
         let number = line.strip_prefix("change ").and_then(|it| it.parse().ok());
         let begun = runtime.block_on(async { Instant::now() });
-        if !number.is_some_and(|number| fleet.change(number)) {
+        if !number.map_or(Ok(false), |number| fleet.change(number))? {
             return Err(AloneError::Command(line));
         }
-        server.publish_to_all(&Arc::new(generate(&fleet.gateway())?));
+        server.publish(&fleet.generator.publish()?.views);
         say(&format!("done {}", begun.elapsed().as_nanos()))?;
     }
     Ok(())
@@ -90,56 +93,66 @@ fn say(line: &str) -> io::Result<()> {
 }
 
 struct Fleet {
+    generator: Generator,
     draining: Vec<bool>,
     each: usize,
 }
 
 impl Fleet {
-    fn new(arguments: &Arguments) -> Self {
-        Self {
+    fn new(arguments: &Arguments) -> Result<Self, AloneError> {
+        let mut fleet = Self {
+            generator: Generator::new(gateway(arguments.pools), &Profiles::default())?,
             draining: vec![false; arguments.pools * arguments.instances],
             each: arguments.instances.max(1),
+        };
+        for instance in 0..fleet.draining.len() {
+            fleet.set(instance, false)?;
         }
+        Ok(fleet)
     }
 
     /// Whether there is such an instance.
-    fn change(&mut self, instance: usize) -> bool {
-        let draining = self.draining.get_mut(instance);
-        draining.map(|draining| *draining = !*draining).is_some()
+    fn change(&mut self, instance: usize) -> Result<bool, InvalidInstance> {
+        let Some(draining) = self.draining.get_mut(instance) else {
+            return Ok(false);
+        };
+        *draining = !*draining;
+        let draining = *draining;
+        self.set(instance, draining)?;
+        Ok(true)
     }
 
-    fn gateway(&self) -> Gateway {
-        let pools = self.draining.chunks(self.each).enumerate();
-        Gateway {
-            listeners: Vec::new(),
-            certificate: Certificate {
-                chain_pem: String::new(),
-                private_key_pem: String::new(),
-            },
-            client_ca_pem: None,
-            filter: FilterSpec {
-                module_path: PathBuf::from("berth_filter.wasm"),
-                vm_id: "berth".to_owned(),
-                configuration_json: "{}".to_owned(),
-            },
-            handshake_timeout: TIMEOUT,
-            pools: pools
-                .map(|(pool, draining)| self.pool(pool, draining))
-                .collect(),
-        }
+    fn set(&mut self, instance: usize, draining: bool) -> Result<(), InvalidInstance> {
+        let pool = pool_name(instance / self.each);
+        self.generator
+            .set_instance(&pool, endpoint(instance, draining))
     }
+}
 
-    fn pool(&self, pool: usize, draining: &[bool]) -> PoolSpec {
-        let name = format!("pool-{pool}");
-        let numbered = draining.iter().enumerate();
-        let endpoints =
-            numbered.map(|(number, draining)| endpoint(pool * self.each + number, *draining));
-        PoolSpec {
-            clusters: assign_clusters(&name, endpoints.collect()),
-            name,
-            connect_timeout: TIMEOUT,
-        }
+fn gateway(pools: usize) -> Gateway {
+    let pool = |number| PoolSpec {
+        name: pool_name(number),
+        connect_timeout: TIMEOUT,
+    };
+    Gateway {
+        listeners: Vec::new(),
+        certificate: Certificate {
+            chain_pem: String::new(),
+            private_key_pem: String::new(),
+        },
+        client_ca_pem: None,
+        filter: FilterSpec {
+            module_path: PathBuf::from("berth_filter.wasm"),
+            vm_id: "berth".to_owned(),
+            configuration_json: "{}".to_owned(),
+        },
+        handshake_timeout: TIMEOUT,
+        pools: (0..pools).map(pool).collect(),
     }
+}
+
+fn pool_name(number: usize) -> String {
+    format!("pool-{number}")
 }
 
 fn endpoint(instance: usize, draining: bool) -> EndpointSpec {

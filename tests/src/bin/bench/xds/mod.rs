@@ -97,7 +97,7 @@ async fn measure(
 
 /// All of them, from one end and then from the other.
 fn in_turn(beds: &mut [Bed], round: u16) -> Box<dyn Iterator<Item = &mut Bed> + '_> {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         Box::new(beds.iter_mut())
     } else {
         Box::new(beds.iter_mut().rev())

@@ -62,7 +62,7 @@ pub(super) struct Server {
 }
 
 enum Program {
-    Told(Told),
+    Told(Box<Told>),
     Operated(Box<Operated>),
 }
 
@@ -75,10 +75,10 @@ impl Server {
     ) -> Result<Self, BenchError> {
         let port = ports.take()?;
         let program = match side {
-            Side::Alone => Program::Told(Told::start(&xds_alone()?, port, instances).await?),
+            Side::Alone => Told::start(&xds_alone()?, port, instances).await?.into(),
             Side::GoControlPlane => {
                 let program = go_control_plane()?.ok_or(GONE)?;
-                Program::Told(Told::start(&program, port, instances).await?)
+                Told::start(&program, port, instances).await?.into()
             }
             Side::Whole => {
                 let operated = Operated::start(port, instances, ports).await?;
@@ -135,6 +135,12 @@ impl Server {
     /// How much memory it has had at most, in bytes.
     pub(super) fn peak(&self) -> Result<u64, BenchError> {
         Ok(Memory::of(self.process)?.peak)
+    }
+}
+
+impl From<Told> for Program {
+    fn from(told: Told) -> Self {
+        Self::Told(Box::new(told))
     }
 }
 
