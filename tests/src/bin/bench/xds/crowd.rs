@@ -263,3 +263,6 @@ fn ended(headers: &HeaderMap) -> Option<StreamError> {
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 /// How much a server may send ahead, in bytes: more than any response, as Envoy lets it.
 const WINDOW: u32 = 16 << 20;
+
+#[cfg(test)]
+mod tests;
