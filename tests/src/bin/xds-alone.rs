@@ -12,7 +12,7 @@ use berth::xds::{
     InvalidGateway, InvalidInstance, PoolSpec, Profiles, XdsServer,
 };
 use clap::Parser;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tonic::transport::Server;
@@ -64,7 +64,12 @@ fn run(arguments: &Arguments) -> Result<(), AloneError> {
     let mut fleet = Fleet::new(arguments)?;
     server.publish(&fleet.generator.publish()?.views);
     let address = (Ipv4Addr::LOCALHOST, arguments.port);
-    let listener = runtime.block_on(TcpListener::bind(address))?;
+    let listener = runtime.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address.into())?;
+        socket.listen(BACKLOG)
+    })?;
     // As `berth serve` has it.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let grpc = Server::builder()
@@ -170,6 +175,8 @@ fn endpoint(instance: usize, draining: bool) -> EndpointSpec {
 
 /// More than anybody measures with.
 const MAX_STREAMS: usize = 100_000;
+/// How many connections may wait to be taken: every node comes at once.
+const BACKLOG: u32 = 4096;
 const PORT: u16 = 49_100;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(30);

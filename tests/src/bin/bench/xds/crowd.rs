@@ -9,9 +9,9 @@ use h2::{RecvStream, SendStream, client};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::codegen::Bytes;
-use tonic::codegen::http::{self, HeaderMap, Request};
+use tonic::codegen::http::{self, HeaderMap, Request, Response};
 
 use super::node::Node;
 use super::scan::{Malformed, Protocol, Scan};
@@ -175,8 +175,14 @@ async fn converse(
     let conversation = async {
         // Dropped with the stream, the connection is cut: an Envoy that dies says nothing either.
         let mut connection = JoinSet::new();
-        let (mut requests, responses) = open(node, address, &mut connection).await?;
-        let responses = responses.await?;
+        let (mut requests, responses) = loop {
+            match greet(node, address, &mut connection).await {
+                // Its listener has no room for so many at once. Envoy too tries again.
+                Err(StreamError::Http2(error)) if error.is_io() => sleep(AGAIN).await,
+                Err(StreamError::Socket(_)) => sleep(AGAIN).await,
+                greeted => break greeted?,
+            }
+        };
         if let Some(ended) = ended(responses.headers()) {
             return Err(ended);
         }
@@ -187,6 +193,16 @@ async fn converse(
         ended = conversation => ended,
         _ = leaving.wait_for(|leave| *leave) => Ok(()),
     }
+}
+
+/// Opens a stream and waits for its first bytes.
+async fn greet(
+    node: &mut Node,
+    address: SocketAddr,
+    connection: &mut JoinSet<()>,
+) -> Result<(SendStream<Bytes>, Response<RecvStream>), StreamError> {
+    let (requests, responses) = open(node, address, connection).await?;
+    Ok((requests, responses.await?))
 }
 
 async fn open(
@@ -261,6 +277,8 @@ fn ended(headers: &HeaderMap) -> Option<StreamError> {
 }
 
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+/// The pause before a connection is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How much a server may send ahead, in bytes: more than any response, as Envoy lets it.
 const WINDOW: u32 = 16 << 20;
 
