@@ -65,7 +65,7 @@ demo *arguments: setup filter
     @cargo build --package berth --package berth-client --package berth-demo --bins
     @target/debug/berth-demo {{ arguments }}
 
-# Runs every suite of measurements, or those named. Results are also in target/bench/.
+# Runs every suite of measurements, or those named; options: `bench --help`. Results are also in target/bench/.
 bench *suites: setup filter _haproxy
     @cargo build --release --package berth --package berth-tests --bins
     @target/release/bench {{ suites }}

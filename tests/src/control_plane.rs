@@ -30,7 +30,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`Error::Missing`] when it was not built, [`Error::Ended`] when it refuses its configuration.
-    pub(crate) async fn start(
+    pub async fn start(
         config: &Path,
         xds_port: u16,
         admin_port: u16,
@@ -241,6 +241,12 @@ impl ControlPlane {
     /// [`Error::Impossible`] when it is not running, [`Error::Io`], [`Error::Unreadable`].
     pub fn memory(&self) -> Result<Memory, Error> {
         self.program.memory()
+    }
+
+    /// Its process id while it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.program.id()
     }
 
     /// Everything it has logged.

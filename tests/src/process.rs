@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::time::ClockId;
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -69,8 +70,12 @@ impl Program {
 
     /// Its process id while it runs.
     pub(crate) fn pid(&self) -> Option<Pid> {
-        let id = self.running().as_ref().and_then(Child::id)?;
-        i32::try_from(id).ok().map(Pid::from_raw)
+        i32::try_from(self.id()?).ok().map(Pid::from_raw)
+    }
+
+    /// The same as a number, as `/proc` has it.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.running().as_ref().and_then(Child::id)
     }
 
     /// Sends it a signal.
@@ -118,12 +123,7 @@ impl Program {
     /// Its memory while it runs (`/proc/PID/status`).
     pub(crate) fn memory(&self) -> Result<Memory, Error> {
         let missing = || Error::Impossible(format!("{} is not running", self.name));
-        let path = format!("/proc/{}/status", self.pid().ok_or_else(missing)?);
-        let status = fs::read_to_string(&path).map_err(Error::io(&path))?;
-        Memory::read(&status).ok_or_else(|| Error::Unreadable {
-            what: path,
-            why: status,
-        })
+        Memory::of(self.id().ok_or_else(missing)?)
     }
 
     /// The processor time of its threads whose names begin like this (`/proc/PID/task/TID/schedstat`, in nanoseconds),
@@ -179,6 +179,19 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Of the process with this id (`/proc/PID/status`).
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there is none, [`Error::Unreadable`] when it has just ended.
+    pub fn of(process: u32) -> Result<Self, Error> {
+        let path = format!("/proc/{process}/status");
+        let status = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        Self::read(&status).ok_or_else(|| Error::Unreadable {
+            what: path,
+            why: status,
+        })
+    }
+
     fn read(status: &str) -> Option<Self> {
         let bytes = |field: &str| {
             let mut lines = status.lines();
@@ -191,6 +204,20 @@ impl Memory {
             peak: bytes("VmHWM")?,
         })
     }
+}
+
+/// The processor time that a process has used, that of threads that have ended included.
+///
+/// # Errors
+/// [`Error::Io`] when there is no such process.
+pub fn processor_time(process: u32) -> Result<Duration, Error> {
+    let what = format!("the processor time of process {process}");
+    let pid = Pid::from_raw(process.cast_signed());
+    let used = ClockId::pid_cpu_clock_id(pid).and_then(ClockId::now);
+    used.map(Duration::from).map_err(|errno| Error::Io {
+        what,
+        source: errno.into(),
+    })
 }
 
 /// At most the last `count` lines of a text.
@@ -292,6 +319,17 @@ mod tests {
         assert_eq!(Memory::read(status), Some(expected));
         // As a zombie's.
         assert_eq!(Memory::read("Name:\tit\n"), None);
+    }
+
+    #[test]
+    fn processor_time_is_that_of_every_thread_there_was() {
+        let own = std::process::id();
+        let before = processor_time(own).unwrap();
+        let spent = std::thread::spawn(move || {
+            while processor_time(own).unwrap() < before + Duration::from_millis(5) {}
+        });
+        spent.join().unwrap();
+        assert!(processor_time(own).unwrap() >= before + Duration::from_millis(5));
     }
 
     #[test]

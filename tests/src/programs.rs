@@ -51,6 +51,34 @@ pub fn haproxy() -> Result<PathBuf, Error> {
     find("HAProxy", "BERTH_HAPROXY", fetched, "run `./just _haproxy`")
 }
 
+/// Berth's xDS library as a program, for the benches: what was built beside the program that asks.
+///
+/// # Errors
+/// [`Error::Missing`] when nobody built it.
+pub fn xds_alone() -> Result<PathBuf, Error> {
+    let built = || build_folder().map(|folder| folder.join("xds-alone"));
+    find("xds-alone", "BERTH_XDS_ALONE", built, "run `./just build`")
+}
+
+/// The program that serves with go-control-plane what [`xds_alone`] serves: `BERTH_GO_CONTROL_PLANE`. `None` where the
+/// variable is not set: nothing fetches or builds it.
+///
+/// # Errors
+/// [`Error::Missing`] when it is not where the variable says.
+pub fn go_control_plane() -> Result<Option<PathBuf>, Error> {
+    if env::var_os(GO_CONTROL_PLANE).is_none() {
+        return Ok(None);
+    }
+    let nowhere = || Ok(PathBuf::new());
+    find(
+        "go-control-plane's server",
+        GO_CONTROL_PLANE,
+        nowhere,
+        "name it in BERTH_GO_CONTROL_PLANE, or unset that",
+    )
+    .map(Some)
+}
+
 /// The folder of the checkout.
 pub(crate) fn project() -> &'static Path {
     let member = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -81,6 +109,8 @@ fn find(
         Err(Error::Missing { what, path, remedy })
     }
 }
+
+const GO_CONTROL_PLANE: &str = "BERTH_GO_CONTROL_PLANE";
 
 #[cfg(test)]
 mod tests {

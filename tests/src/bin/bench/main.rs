@@ -1,4 +1,4 @@
-//! Measures what Berth costs: `bench [SUITE...]`, every suite by default.
+//! Measures what Berth costs: `bench [SUITE...] [OPTIONS]`, every suite by default.
 //!
 //! A figure is a ratio, or an absolute value beside it, of one run in which all sides were measured in turn,
 //! round by round. It is printed, and written to `target/bench/<suite>.json`.
@@ -8,12 +8,13 @@ mod beside;
 mod figure;
 mod placement;
 mod upgrade;
+mod xds;
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use berth::controller::{Gone, InvalidStart};
 use berth::store::LoadError;
@@ -23,35 +24,46 @@ use berth_admission_cases::KeyError;
 use berth_client::{ConnectError, SessionError};
 use berth_runtime_emulator::NotInTime;
 use berth_tests::Error;
+use clap::{Parser, ValueEnum};
 
 use tokio::task::JoinError;
 
 use figure::Figure;
 
+#[derive(Parser)]
+#[command(about = "Measures what Berth costs")]
+struct Arguments {
+    /// What to measure; everything if nothing is named
+    suites: Vec<Suite>,
+    #[command(flatten)]
+    xds: xds::Options,
+}
+
 /// What can be measured.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Suite {
     Admission,
     Placement,
     Upgrade,
+    Xds,
 }
 
 impl Suite {
-    const ALL: &[Self] = &[Self::Admission, Self::Placement, Self::Upgrade];
-
     const fn name(self) -> &'static str {
         match self {
             Self::Admission => "admission",
             Self::Placement => "placement",
             Self::Upgrade => "upgrade",
+            Self::Xds => "xds",
         }
     }
 
-    async fn run(self) -> Result<Vec<Figure>, BenchError> {
+    async fn run(self, arguments: &Arguments) -> Result<Vec<Figure>, BenchError> {
         match self {
             Self::Admission => admission::run().await,
             Self::Placement => placement::run().await,
             Self::Upgrade => upgrade::run().await,
+            Self::Xds => xds::run(&arguments.xds).await,
         }
     }
 }
@@ -87,6 +99,14 @@ enum BenchError {
     Start(#[from] InvalidStart),
     #[error(transparent)]
     Gone(#[from] Gone),
+    #[error("a node's stream: {0}")]
+    Stream(#[from] xds::StreamError),
+    #[error("news came to {arrived} of {of} nodes within {within:?}; --nodes has fewer of them")]
+    Nodes {
+        arrived: usize,
+        of: usize,
+        within: Duration,
+    },
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("files: {0}")]
@@ -95,19 +115,13 @@ enum BenchError {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let chosen = match chosen() {
-        Ok(chosen) => chosen,
-        Err(unknown) => {
-            let names: Vec<&str> = Suite::ALL.iter().map(|suite| suite.name()).collect();
-            eprintln!(
-                "there is no suite `{unknown}`; there is {}",
-                names.join(", ")
-            );
-            return ExitCode::from(USAGE);
-        }
+    let arguments = Arguments::parse();
+    let chosen = match arguments.suites.as_slice() {
+        [] => Suite::value_variants(),
+        named => named,
     };
-    for suite in chosen {
-        let measured = suite.run().await.and_then(|figures| {
+    for suite in chosen.iter().copied() {
+        let measured = suite.run(&arguments).await.and_then(|figures| {
             figure::print(&figures);
             write(suite, &figures)
         });
@@ -119,23 +133,6 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The suites that the arguments name; an unknown name is the error.
-fn chosen() -> Result<Vec<Suite>, String> {
-    let named = |name: String| {
-        let suite = Suite::ALL.iter().find(|suite| suite.name() == name);
-        suite.copied().ok_or(name)
-    };
-    let chosen = env::args()
-        .skip(1)
-        .map(named)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(if chosen.is_empty() {
-        Suite::ALL.to_vec()
-    } else {
-        chosen
-    })
-}
-
 fn write(suite: Suite, figures: &[Figure]) -> Result<(), BenchError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     fs::create_dir_all(&folder)?;
@@ -145,5 +142,3 @@ fn write(suite: Suite, figures: &[Figure]) -> Result<(), BenchError> {
         json + "\n",
     )?)
 }
-
-const USAGE: u8 = 2;
