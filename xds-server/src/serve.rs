@@ -5,12 +5,11 @@ mod memory;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_admission::PolicyConfig;
 use berth_proto::session::v1::sessions_server::SessionsServer;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -22,15 +21,17 @@ use tracing::{error, info};
 use crate::admin::{self, KeysView};
 use crate::admission::Admitter;
 use crate::clock::Clock;
-use crate::config::{Config, WhenControlPlaneAway};
+use crate::config::{Config, Delivery};
 use crate::controller::{self, Controller, Durability, Ended, Parts};
+use crate::filter::{self, longest_hold};
 use crate::keys::{self, Current, Keys, Setup, StartError};
+use crate::module;
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
 use crate::store::LoadError;
 use crate::xds::{
-    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, PoolSpec, XdsServer,
+    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, Module, PoolSpec, XdsServer,
 };
 
 use memory::Memory;
@@ -66,6 +67,14 @@ pub enum ServeError {
     /// The filter's configuration cannot be written as JSON.
     #[error("the filter's configuration: {0}")]
     FilterConfiguration(#[from] serde_json::Error),
+    /// The module, which is sent from here, cannot be read.
+    #[error("cannot read {}: {error} (`filter.module`)", path.display())]
+    Module {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// There is no way to get the issuers' keys.
     #[error(transparent)]
     Keys(#[from] StartError),
@@ -90,8 +99,9 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let clock = Clock::start();
     let keys = keys(&config, clock).await?;
     let mut admission = keys.watch();
-    let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
-    let gateway = gateway(&config, configuration);
+    let configuration = filter::configuration(&config, &admission.borrow_and_update().config)?;
+    let module = module_for_proxies(&config)?;
+    let gateway = gateway(&config, module.clone(), configuration);
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new();
@@ -128,6 +138,11 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         nodes,
         placement,
         probes: results,
+        static_proxies: config
+            .static_proxies
+            .iter()
+            .map(|proxy| proxy.node.clone())
+            .collect(),
         xds,
     })?;
     let admitter = Admitter::new(keys.clone(), clock, hash_seed());
@@ -147,6 +162,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         clock,
     };
     let admin = admin::router(controller.clone(), history, known_keys);
+    if let Module::Inline(first) = module {
+        let path = config.filter.module.clone();
+        tokio::spawn(module::watch(path, first, controller.clone()));
+    }
     info!(xds = %config.xds, admin = %config.admin, "ready");
     let served = serve(
         (grpc, xds_listener),
@@ -233,6 +252,10 @@ fn placement(config: &Config, clock: Clock, term: u64) -> Placement {
             placement.add_instance(now, instance.placed(&pool.name));
         }
     }
+    for proxy in &config.static_proxies {
+        placement.set_zone(proxy.node.clone(), proxy.zone.clone());
+        placement.set_reach(now, proxy.node.clone(), config.instances_of(proxy));
+    }
     placement
 }
 
@@ -262,7 +285,7 @@ async fn tell_filters(
 ) -> Result<(), serde_json::Error> {
     while admission.changed().await.is_ok() {
         let policy = Arc::clone(&admission.borrow_and_update().config);
-        let configuration = filter_configuration(config, &policy)?;
+        let configuration = filter::configuration(config, &policy)?;
         if controller.configure_filters(configuration).await.is_err() {
             break;
         }
@@ -270,7 +293,19 @@ async fn tell_filters(
     Ok(())
 }
 
-fn gateway(config: &Config, configuration_json: String) -> Gateway {
+/// The module as proxies are told of it.
+fn module_for_proxies(config: &Config) -> Result<Module, ServeError> {
+    let path = config.filter.module.clone();
+    match config.filter.delivery {
+        Delivery::File => Ok(Module::File(path)),
+        Delivery::Inline => match std::fs::read(&path) {
+            Ok(content) => Ok(Module::Inline(content.into())),
+            Err(error) => Err(ServeError::Module { path, error }),
+        },
+    }
+}
+
+fn gateway(config: &Config, module: Module, configuration_json: String) -> Gateway {
     let listeners = config.listeners.iter().map(|listener| ListenerSpec {
         name: listener.name.clone(),
         address: listener.address,
@@ -289,32 +324,13 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
         },
         client_ca_pem: config.tls.client_ca_pem.clone(),
         filter: FilterSpec {
-            module_path: config.filter.module.clone(),
+            module,
             vm_id: "berth".to_owned(),
             configuration_json,
         },
         handshake_timeout: config.timing.handshake_timeout,
         pools: pools.collect(),
     }
-}
-
-fn filter_configuration(
-    config: &Config,
-    policy: &PolicyConfig,
-) -> Result<String, serde_json::Error> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    serde_json::to_string(&FilterConfiguration {
-        admission: policy.for_filters(),
-        control_plane: ControlPlane {
-            cluster: "berth",
-            when_away: match config.filter.when_control_plane_away {
-                WhenControlPlaneAway::Wait => "wait",
-                WhenControlPlaneAway::Refuse => "refuse",
-            },
-            hold_ms: millis(longest_hold(config)),
-            tick_ms: millis(config.timing.tick),
-        },
-    })
 }
 
 /// How many calls a connection may have under way. A proxy may be the one behind every request that is held; with this it
@@ -330,27 +346,6 @@ fn streams(config: &Config) -> u32 {
     u32::try_from(held)
         .unwrap_or(u32::MAX)
         .saturating_add(PASSING)
-}
-
-fn longest_hold(config: &Config) -> Duration {
-    let holds = config.pools.iter().map(|pool| pool.policy.hold);
-    holds.max().unwrap_or_default()
-}
-
-/// What the filter is told; `filters/envoy` reads it.
-#[derive(Serialize)]
-struct FilterConfiguration {
-    admission: PolicyConfig,
-    control_plane: ControlPlane,
-}
-
-#[derive(Serialize)]
-struct ControlPlane {
-    /// The static cluster of the bootstrap that `berth bootstrap` prints.
-    cluster: &'static str,
-    when_away: &'static str,
-    hold_ms: u64,
-    tick_ms: u64,
 }
 
 /// How long an agent may take to do as it is told before the runtime is restarted.

@@ -5,16 +5,22 @@ use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
-    config::{Config, ConfigError, zone},
+    clock::Clock,
+    config::{Config, ConfigError, Pool, zone},
+    filter, keys,
     placement::Zone,
     telemetry::{self, LogFormat, TelemetryError},
-    xds::{BootstrapSpec, bootstrap_yaml},
+    xds::{
+        BootstrapSpec, EndpointHealth, EndpointSpec, ListenerSpec, StaticSpec, Unspeakable,
+        assign_clusters, bootstrap_yaml, static_yaml,
+    },
 };
 
 /// Why a configuration cannot be used.
@@ -24,6 +30,14 @@ pub(super) enum ConfigCommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    #[error("no entry of `static_proxies` has the node `{0}`: it would be granted nothing")]
+    NotStatic(String),
+    #[error(transparent)]
+    Keys(#[from] keys::StartError),
+    #[error("the filter's configuration: {0}")]
+    Filter(#[from] serde_json::Error),
+    #[error(transparent)]
+    Unspeakable(#[from] Unspeakable),
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +140,8 @@ Examples:
   berth bootstrap --node-id edge-2 --admin-port 9901 > edge-2.yaml
   berth bootstrap --node-id edge-3 --control-plane 10.0.0.5:18000 --zone eu-1a > edge-3.yaml
       for an Envoy on another host
+  berth bootstrap --static --node-id edge-static > envoy.yaml
+      all that an Envoy needs that takes nothing over xDS; `static_proxies` has to have it
 
 Each Envoy needs a node id of its own.")]
 pub(super) struct BootstrapCommand {
@@ -134,6 +150,9 @@ pub(super) struct BootstrapCommand {
     /// Names this Envoy to the control plane; unique among the running ones
     #[arg(long, value_name = "ID", default_value = "envoy", value_parser = NonEmptyStringValueParser::new())]
     node_id: String,
+    /// Print the whole configuration instead, listeners and instances included, of an Envoy that takes nothing over xDS
+    #[arg(long = "static", conflicts_with = "zone")]
+    is_static: bool,
     /// Where this Envoy is: its sessions get instances of this `zone` if one is free
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     zone: Option<Zone>,
@@ -149,14 +168,74 @@ impl BootstrapCommand {
     pub(super) fn execute(self) -> Result<String, ConfigCommandError> {
         let config = self.file.load()?;
         let admin = |port: NonZeroU16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.get());
-        Ok(bootstrap_yaml(&BootstrapSpec {
+        let bootstrap = BootstrapSpec {
             node_id: self.node_id,
             cluster: CLUSTER.to_owned(),
             zone: self.zone.map(|zone| zone.to_string()),
             admin: self.admin_port.map(admin),
             control_plane: self.control_plane.unwrap_or_else(|| reachable(config.xds)),
-        }))
+        };
+        if self.is_static {
+            return Ok(static_yaml(&static_spec(&config, bootstrap)?)?);
+        }
+        Ok(bootstrap_yaml(&bootstrap))
     }
+}
+
+fn static_spec(
+    config: &Config,
+    bootstrap: BootstrapSpec,
+) -> Result<StaticSpec, ConfigCommandError> {
+    let node = bootstrap.node_id.as_str().into();
+    let mut proxies = config.static_proxies.iter();
+    let Some(proxy) = proxies.find(|proxy| proxy.node == node) else {
+        return Err(ConfigCommandError::NotStatic(bootstrap.node_id));
+    };
+    let pools = config.pools.iter();
+    let pools = pools.filter(|pool| proxy.pools.contains(&pool.name));
+    let listeners = config.listeners.iter().map(|listener| ListenerSpec {
+        name: listener.name.clone(),
+        address: listener.address,
+        port: listener.port.get(),
+    });
+    let files = config.tls.files.clone();
+    Ok(StaticSpec {
+        bootstrap,
+        listeners: listeners.collect(),
+        certificate_chain: files.certificate_chain,
+        private_key: files.private_key,
+        client_ca: files.client_ca,
+        module: config.filter.module.clone(),
+        configuration_json: filter_configuration(config)?,
+        handshake_timeout: config.timing.handshake_timeout,
+        clusters: pools
+            .flat_map(|pool| assign_clusters(&pool.name.to_string(), endpoints(pool)))
+            .collect(),
+    })
+}
+
+/// With the keys that are known without asking anybody: tokens of others are checked by the control plane.
+fn filter_configuration(config: &Config) -> Result<String, ConfigCommandError> {
+    let (keys, _) = keys::look(keys::Setup {
+        clock: Clock::start(),
+        policy: config.admission_policy(),
+        sources: config.key_sources.clone(),
+        store: config.store.place.file().map(Path::to_owned),
+    })?;
+    let policy = Arc::clone(&keys.watch().borrow().config);
+    Ok(filter::configuration(config, &policy)?)
+}
+
+fn endpoints(pool: &Pool) -> Vec<EndpointSpec> {
+    let instances = pool.instances.iter();
+    instances
+        .map(|instance| EndpointSpec {
+            instance: instance.name.to_string(),
+            address: instance.address,
+            // Such an Envoy does not hear of it: what is down is granted to nobody.
+            health: EndpointHealth::Healthy,
+        })
+        .collect()
 }
 
 /// "Every address" is where one listens, not where one connects to.

@@ -250,6 +250,9 @@ pub enum Fault {
         /// What the system says.
         error: io::Error,
     },
+    /// No module in the file.
+    #[error("{} is no WebAssembly module: name berth_filter.wasm, as `./just filter` builds it", .0.display())]
+    NoModule(PathBuf),
     /// No certificate in the file.
     #[error(
         "{} has no certificate that can be read: it must hold the chain in PEM, leaf first, in `-----BEGIN CERTIFICATE-----` blocks",

@@ -5,6 +5,7 @@
 //! checked against each other into types that can hold nothing invalid. Nobody else sees YAML.
 
 use std::{
+    collections::HashSet,
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
@@ -17,7 +18,7 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
     keys::KeySource,
-    placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
+    placement::{self, InstanceName, Labels, NodeId, PoolName, PoolPolicy, Zone},
     store::HistoryLimits,
 };
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub tls: Tls,
     /// The proxy-wasm module.
     pub filter: Filter,
+    /// Proxies that have instances by their own configuration; node ids are unique.
+    pub static_proxies: Vec<StaticProxy>,
     admission: PolicyConfig,
     /// Where the keys of admission's issuers come from, in the order of the file.
     pub key_sources: Vec<KeySource>,
@@ -101,6 +104,8 @@ pub struct Listener {
 /// A certificate and its key, known to belong to each other.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tls {
+    /// Where the chain, the key and who signs clients' certificates are; absolute.
+    pub files: TlsFiles,
     /// The chain, leaf first, as it is in the file.
     pub certificate_chain_pem: String,
     /// The key, as it is in the file. Not in `Debug`.
@@ -109,13 +114,46 @@ pub struct Tls {
     pub client_ca_pem: Option<String>,
 }
 
+/// The files that [`Tls`] is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain.
+    pub certificate_chain: PathBuf,
+    /// The key.
+    pub private_key: PathBuf,
+    /// Who signs clients' certificates.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A proxy that asks for sessions and takes nothing over xDS: its own configuration has the instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticProxy {
+    /// Its node id; not empty.
+    pub node: NodeId,
+    /// The pools whose instances it has, each once; at least one.
+    pub pools: Vec<PoolName>,
+    /// Where it is.
+    pub zone: Option<Zone>,
+}
+
 /// The proxy-wasm module and its ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Where Envoy finds it; absolute.
+    /// Where it is, absolute: on Envoy's host or on this one, as `delivery` says.
     pub module: PathBuf,
+    /// How it comes to Envoy.
+    pub delivery: Delivery,
     /// What new requests meet while the control plane does not answer.
     pub when_control_plane_away: WhenControlPlaneAway,
+}
+
+/// How the module comes to Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It lies on Envoy's host.
+    File,
+    /// It is read here, and sent with the filter's configuration.
+    Inline,
 }
 
 /// What new requests meet while the control plane does not answer. Never a placement.
@@ -229,6 +267,15 @@ impl Config {
     /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.
     pub fn admission_policy(&self) -> PolicyConfig {
         self.admission.clone()
+    }
+
+    /// The instances that a proxy has by its own configuration.
+    pub fn instances_of(&self, proxy: &StaticProxy) -> HashSet<InstanceName> {
+        let pools = self.pools.iter();
+        pools
+            .filter(|pool| proxy.pools.contains(&pool.name))
+            .flat_map(|pool| pool.instances.iter().map(|instance| instance.name.clone()))
+            .collect()
     }
 
     /// The fleet before anything is known of it.

@@ -4,7 +4,8 @@ use berth_admission::Family;
 use proptest::prelude::*;
 
 use super::{
-    Config, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway, yaml,
+    Config, Delivery, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway,
+    yaml,
 };
 use crate::{fleet::Thresholds, placement::Labels};
 
@@ -30,6 +31,7 @@ static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
         ("/etc/berth/secret-jwks.json", SECRET_JWKS.to_owned()),
         ("/etc/berth/mixed-jwks.json", MIXED_JWKS.to_owned()),
         ("/etc/berth/not-json", "keys:".to_owned()),
+        ("/etc/berth/module.wasm", "\0asm\x01\0\0\0\0".to_owned()),
     ])
 });
 
@@ -98,13 +100,105 @@ fn what_is_no_mapping_is_no_configuration() {
         ),
         (
             "a: b: c",
-            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing, store",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, static_proxies, admission, pools, timing, store",
         ),
     ] {
         let problems = parse(text).unwrap_err();
         let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(found, [expected], "of {text:?}");
     }
+}
+
+#[test]
+fn the_module_is_read_only_where_it_is_sent() {
+    let module = "module: berth_filter.wasm";
+    let inline = |path: &str| complaints(module, &format!("module: {path}\n  delivery: inline"));
+    assert_eq!(inline("module.wasm"), [""; 0]);
+    let found = inline("berth_filter.wasm").concat();
+    assert!(
+        found.contains("filter.module: cannot read /etc/berth/berth_filter.wasm"),
+        "{found}"
+    );
+    let found = inline("cert.pem").concat();
+    assert!(
+        found.contains("filter.module: /etc/berth/cert.pem is no WebAssembly module"),
+        "{found}"
+    );
+    let found = complaints(module, &format!("{module}\n  delivery: pigeon")).concat();
+    assert!(
+        found.ends_with("filter.delivery: `pigeon` is not known here: write file or inline"),
+        "{found}"
+    );
+}
+
+#[test]
+fn static_proxies_have_the_pools_that_they_name_or_all() {
+    let with = |entries: &str| {
+        GOOD.replace(
+            "pools:\n",
+            &format!("static_proxies: [{entries}]\npools:\n"),
+        )
+    };
+    let reached = |entries: &str| {
+        let config = parse(&with(entries)).unwrap();
+        let proxy = config.static_proxies.first().unwrap();
+        let mut names: Vec<_> = config
+            .instances_of(proxy)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        names.sort();
+        (names, proxy.zone.as_ref().map(ToString::to_string))
+    };
+    let all = parse(GOOD)
+        .unwrap()
+        .pools
+        .iter()
+        .map(|pool| pool.instances.len())
+        .sum::<usize>();
+    let (names, zone) = reached("{ node: a }");
+    assert_eq!((names.len(), zone), (all, None));
+    let (names, zone) = reached("{ node: a, pools: [web], zone: z }");
+    assert_eq!((names, zone), (web_instances(), Some("z".to_owned())));
+    for (entries, complaint) in [
+        ("{ node: \"\" }", "node: is empty: write the `node.id`"),
+        (
+            "{ node: a }, { node: a }",
+            "node: `a` is used by static_proxies[0].node already",
+        ),
+        ("{ node: a, pools: [] }", "pools: is empty: name the pools"),
+        (
+            "{ node: a, pools: [web, web] }",
+            "pools[1]: `web` is used by",
+        ),
+        (
+            "{ node: a, pools: [vr] }",
+            "pools[0]: there is no pool `vr`",
+        ),
+        (
+            "{ node: a, zone: e/1 }",
+            "zone: `e/1` cannot be a name here",
+        ),
+    ] {
+        let found: Vec<_> = parse(&with(entries))
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let [found] = found.as_slice() else {
+            panic!("{entries}: {found:?}")
+        };
+        assert!(found.contains(complaint), "{entries}: {found}");
+    }
+}
+
+fn web_instances() -> Vec<String> {
+    let config = parse(GOOD).unwrap();
+    let web = config.pools.first().unwrap();
+    web.instances
+        .iter()
+        .map(|instance| instance.name.to_string())
+        .collect()
 }
 
 #[test]
@@ -125,6 +219,7 @@ fn a_valid_file_says_what_it_says() {
         config.filter,
         Filter {
             module: "/etc/berth/berth_filter.wasm".into(),
+            delivery: Delivery::File,
             when_control_plane_away: WhenControlPlaneAway::Refuse,
         }
     );

@@ -3,7 +3,7 @@
 mod fleet;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
 use crate::keys::IssuerKeys;
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{
-    InstanceName, Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time,
+    InstanceName, NodeId, Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time,
 };
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
-use crate::xds::{Gateway, InvalidGateway, NodeEvent, XdsServer};
+use crate::xds::{Gateway, InvalidGateway, Module, NodeEvent, XdsServer};
 
 /// What the task works with.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct Parts {
     pub placement: Placement,
     /// What the probes find.
     pub probes: mpsc::Receiver<ProbeResult>,
+    /// Proxies that placement knows to reach what their own configuration has, whatever they take over xDS.
+    pub static_proxies: HashSet<NodeId>,
     /// Tells proxies.
     pub xds: XdsServer,
 }
@@ -181,6 +183,10 @@ impl Task {
                 self.order(reply, outcome);
             }
             Event::FilterConfiguration(configuration) => self.configure_filters(configuration),
+            Event::FilterModule(module) => {
+                self.parts.gateway.filter.module = Module::Inline(module);
+                self.unpublished = true;
+            }
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
             Event::LiftRevocation(id, reply) => {
                 let known = placement.lift_revocation(id);

@@ -16,7 +16,7 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
-use crate::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
+use crate::xds::{Certificate, FilterSpec, Gateway, Module, PoolSpec, XdsServer};
 
 /// How a store does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -177,7 +177,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
             },
             client_ca_pem: None,
             filter: FilterSpec {
-                module_path: "/berth_filter.wasm".into(),
+                module: Module::File("/berth_filter.wasm".into()),
                 vm_id: "berth".to_owned(),
                 configuration_json: "{}".to_owned(),
             },
@@ -192,6 +192,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         nodes,
         placement,
         probes: results,
+        static_proxies: std::collections::HashSet::from(["static-1".into()]),
         xds,
     })
     .unwrap();

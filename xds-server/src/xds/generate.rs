@@ -18,6 +18,8 @@ use prost::Message;
 use super::gateway::{Gateway, InvalidGateway};
 use super::resource::{Resource, ResourceType, Snapshot};
 
+pub(super) use filter::CAPABILITIES;
+
 mod cluster;
 mod filter;
 mod listener;

@@ -8,7 +8,7 @@ use rustls::{
 };
 
 use super::Check;
-use crate::config::{Tls, error::Fault, field::FieldPath, raw::RawTls};
+use crate::config::{Tls, TlsFiles, error::Fault, field::FieldPath, raw::RawTls};
 
 impl Check<'_> {
     /// Reads the pair, and has the TLS library say whether the two belong to each other: Envoy
@@ -27,6 +27,11 @@ impl Check<'_> {
         let (chain, key) = (chain?, key?);
         match pair(&chain, &key, &ring::default_provider()) {
             Ok(()) => Some(Tls {
+                files: TlsFiles {
+                    certificate_chain: chain_path,
+                    private_key: key_path,
+                    client_ca: raw.client_ca.as_deref().map(|path| self.absolute(path)),
+                },
                 certificate_chain_pem: chain,
                 private_key_pem: key,
                 client_ca_pem,

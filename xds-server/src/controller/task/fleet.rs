@@ -16,7 +16,8 @@ use crate::xds::{
 impl Task {
     pub(super) fn handle_node(&mut self, event: NodeEvent) {
         let now = self.now();
-        if let Some((node, instances)) = self.reach.handle(&event) {
+        let reached = self.reach.handle(&event);
+        if let Some((node, instances)) = reached.filter(|(node, _)| !self.is_static(node)) {
             self.parts.placement.set_reach(now, node, instances);
         }
         match event {
@@ -28,7 +29,7 @@ impl Task {
             NodeEvent::Disconnected { node, .. } => {
                 info!(node, "proxy disconnected");
                 let node = NodeId::from(node);
-                if !self.reach.knows(&node) {
+                if !self.reach.knows(&node) && !self.is_static(&node) {
                     self.parts.placement.forget_node(now, &node);
                 }
             }
@@ -53,6 +54,11 @@ impl Task {
             }
             NodeEvent::Stream { .. } => {}
         }
+    }
+
+    /// What such a proxy reaches is what its own configuration has, whatever it takes over a stream.
+    fn is_static(&self, node: &NodeId) -> bool {
+        self.parts.static_proxies.contains(node)
     }
 
     /// Those that have come as well: proxies are told of all that changed at once, for to tell them

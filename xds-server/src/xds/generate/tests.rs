@@ -6,7 +6,8 @@ use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config;
 
 use super::super::gateway::{
-    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec, PoolSpec,
+    Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec, Module,
+    PoolSpec,
 };
 use super::super::resource::Inconsistent;
 use super::*;
@@ -96,7 +97,7 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
         ),
         (
             "module",
-            |gateway| gateway.filter.module_path.push("x"),
+            |gateway| gateway.filter.module = Module::File("/x.wasm".into()),
             &[(Extension, "berth.admission")],
         ),
         (
@@ -175,7 +176,7 @@ fn a_path_that_is_not_text_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let mut gateway = gateway();
-    gateway.filter.module_path = std::ffi::OsStr::from_bytes(b"/lib/\xff.wasm").into();
+    gateway.filter.module = Module::File(std::ffi::OsStr::from_bytes(b"/lib/\xff.wasm").into());
     assert!(matches!(
         generate(&gateway),
         Err(InvalidGateway::ModulePathNotUtf8(_))
@@ -265,7 +266,7 @@ fn gateway() -> Gateway {
         },
         client_ca_pem: None,
         filter: FilterSpec {
-            module_path: "/usr/lib/berth/filter.wasm".into(),
+            module: Module::File("/usr/lib/berth/filter.wasm".into()),
             vm_id: "berth".to_owned(),
             configuration_json: r#"{"issuers":[]}"#.to_owned(),
         },

@@ -15,7 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
-use berth::xds::{Certificate, FilterSpec, Gateway, PoolSpec, XdsServer};
+use berth::xds::{Certificate, FilterSpec, Gateway, Module, PoolSpec, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -248,6 +248,7 @@ impl Side {
             nodes,
             placement: placement(clock),
             probes,
+            static_proxies: Default::default(),
             xds,
         })?;
         Ok(Self {
@@ -343,7 +344,7 @@ fn gateway() -> Gateway {
         },
         client_ca_pem: None,
         filter: FilterSpec {
-            module_path: "/berth_filter.wasm".into(),
+            module: Module::File("/berth_filter.wasm".into()),
             vm_id: "berth".to_owned(),
             configuration_json: "{}".to_owned(),
         },
