@@ -18,6 +18,7 @@ pub mod probes;
 pub mod reach;
 pub mod serve;
 pub mod sessions;
+pub mod static_proxies;
 pub mod store;
 pub mod telemetry;
 pub mod xds;

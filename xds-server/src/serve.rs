@@ -29,6 +29,7 @@ use crate::module;
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
+use crate::static_proxies::{StaticProxies, StaticReach};
 use crate::store::LoadError;
 use crate::xds::{
     Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, Module, PoolSpec, XdsServer,
@@ -138,11 +139,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         nodes,
         placement,
         probes: results,
-        static_proxies: config
-            .static_proxies
-            .iter()
-            .map(|proxy| proxy.node.clone())
-            .collect(),
+        static_proxies: static_proxies(&config),
         xds,
     })?;
     let admitter = Admitter::new(keys.clone(), clock, hash_seed());
@@ -252,11 +249,16 @@ fn placement(config: &Config, clock: Clock, term: u64) -> Placement {
             placement.add_instance(now, instance.placed(&pool.name));
         }
     }
-    for proxy in &config.static_proxies {
-        placement.set_zone(proxy.node.clone(), proxy.zone.clone());
-        placement.set_reach(now, proxy.node.clone(), config.instances_of(proxy));
-    }
     placement
+}
+
+fn static_proxies(config: &Config) -> StaticProxies {
+    let reaches = config.static_proxies.iter().map(|proxy| StaticReach {
+        nodes: proxy.nodes.clone(),
+        zone: proxy.zone.clone(),
+        instances: config.instances_of(proxy),
+    });
+    StaticProxies::new(reaches.collect())
 }
 
 /// Another one for each process: nobody outside can know which names share a bucket.

@@ -188,7 +188,7 @@ fn static_spec(
 ) -> Result<StaticSpec, ConfigCommandError> {
     let node = bootstrap.node_id.as_str().into();
     let mut proxies = config.static_proxies.iter();
-    let Some(proxy) = proxies.find(|proxy| proxy.node == node) else {
+    let Some(proxy) = proxies.find(|proxy| proxy.nodes.fits(&node)) else {
         return Err(ConfigCommandError::NotStatic(bootstrap.node_id));
     };
     let pools = config.pools.iter();

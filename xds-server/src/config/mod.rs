@@ -5,7 +5,6 @@
 //! checked against each other into types that can hold nothing invalid. Nobody else sees YAML.
 
 use std::{
-    collections::HashSet,
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
@@ -18,7 +17,8 @@ use berth_admission::{Family, Policy, PolicyConfig, PolicyError};
 use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
     keys::KeySource,
-    placement::{self, InstanceName, Labels, NodeId, PoolName, PoolPolicy, Zone},
+    placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
+    static_proxies::NodePattern,
     store::HistoryLimits,
 };
 
@@ -49,7 +49,7 @@ pub struct Config {
     pub tls: Tls,
     /// The proxy-wasm module.
     pub filter: Filter,
-    /// Proxies that have instances by their own configuration; node ids are unique.
+    /// Proxies that have instances by their own configuration. Where two entries fit one, the first counts.
     pub static_proxies: Vec<StaticProxy>,
     admission: PolicyConfig,
     /// Where the keys of admission's issuers come from, in the order of the file.
@@ -128,8 +128,8 @@ pub struct TlsFiles {
 /// A proxy that asks for sessions and takes nothing over xDS: its own configuration has the instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticProxy {
-    /// Its node id; not empty.
-    pub node: NodeId,
+    /// Its node id, or those of several.
+    pub nodes: NodePattern,
     /// The pools whose instances it has, each once; at least one.
     pub pools: Vec<PoolName>,
     /// Where it is.
@@ -269,8 +269,8 @@ impl Config {
         self.admission.clone()
     }
 
-    /// The instances that a proxy has by its own configuration.
-    pub fn instances_of(&self, proxy: &StaticProxy) -> HashSet<InstanceName> {
+    /// The instances that a proxy has by its own configuration, in the order of the file.
+    pub fn instances_of(&self, proxy: &StaticProxy) -> Vec<InstanceName> {
         let pools = self.pools.iter();
         pools
             .filter(|pool| proxy.pools.contains(&pool.name))

@@ -142,12 +142,11 @@ fn static_proxies_have_the_pools_that_they_name_or_all() {
     let reached = |entries: &str| {
         let config = parse(&with(entries)).unwrap();
         let proxy = config.static_proxies.first().unwrap();
-        let mut names: Vec<_> = config
+        let names: Vec<_> = config
             .instances_of(proxy)
             .iter()
             .map(ToString::to_string)
             .collect();
-        names.sort();
         (names, proxy.zone.as_ref().map(ToString::to_string))
     };
     let all = parse(GOOD)
@@ -161,7 +160,10 @@ fn static_proxies_have_the_pools_that_they_name_or_all() {
     let (names, zone) = reached("{ node: a, pools: [web], zone: z }");
     assert_eq!((names, zone), (web_instances(), Some("z".to_owned())));
     for (entries, complaint) in [
-        ("{ node: \"\" }", "node: is empty: write the `node.id`"),
+        (
+            "{ node: \"\" }",
+            "node: is empty: write the Envoy's `node.id`",
+        ),
         (
             "{ node: a }, { node: a }",
             "node: `a` is used by static_proxies[0].node already",

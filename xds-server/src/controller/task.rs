@@ -3,7 +3,7 @@
 mod fleet;
 mod words;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,10 +22,11 @@ use crate::fleet::{Change as FleetChange, Fleet, UnknownInstance};
 use crate::keys::IssuerKeys;
 use crate::metrics::{Metrics, Scrape};
 use crate::placement::{
-    InstanceName, NodeId, Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time,
+    InstanceName, Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time,
 };
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
+use crate::static_proxies::StaticProxies;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
 use crate::xds::{Gateway, InvalidGateway, Module, NodeEvent, XdsServer};
@@ -51,8 +52,8 @@ pub struct Parts {
     pub placement: Placement,
     /// What the probes find.
     pub probes: mpsc::Receiver<ProbeResult>,
-    /// Proxies that placement knows to reach what their own configuration has, whatever they take over xDS.
-    pub static_proxies: HashSet<NodeId>,
+    /// Proxies that reach what the operator says, whatever they take over xDS.
+    pub static_proxies: StaticProxies,
     /// Tells proxies.
     pub xds: XdsServer,
 }
@@ -156,6 +157,7 @@ impl Task {
 
     fn handle(&mut self, event: Event) {
         let now = self.now();
+        self.hear(now, &event);
         let placement = &mut self.parts.placement;
         match event {
             // A caller that has gone already would only stand in the queue.

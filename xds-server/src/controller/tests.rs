@@ -11,6 +11,7 @@ use crate::placement::{
     self, CloseReason, Labels, LeaseRecord, Origin, Owner, Placement, PoolPolicy, Priority,
     RecordedState, RevocationSpan, Revoked, Timing, User,
 };
+use crate::static_proxies::{NodePattern, StaticProxies, StaticReach};
 use crate::store::writer::{Health as StoreHealth, Progress, Ticket, Writer};
 use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
@@ -192,7 +193,11 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         nodes,
         placement,
         probes: results,
-        static_proxies: std::collections::HashSet::from(["static-1".into()]),
+        static_proxies: StaticProxies::new(vec![StaticReach {
+            nodes: NodePattern::parse("static-*").unwrap(),
+            zone: None,
+            instances: vec!["web-1".into()],
+        }]),
         xds,
     })
     .unwrap();
@@ -528,6 +533,28 @@ async fn a_caller_that_stops_waiting_says_so_and_one_that_was_answered_does_not(
     let answer = waiting.await.unwrap().map(|placed| placed.grant);
     assert_eq!(answer, Err(NotPlaced::Refused(Refusal::Superseded)));
     assert!(events.cancels.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_over_xds_is_given_what_the_operator_says_that_it_has() {
+    let scene = scene(Disk::Well);
+    let by = |node: &str, sequence| Acquire {
+        origin: Origin {
+            node: node.into(),
+            ..origin(sequence)
+        },
+        ..acquire("s-1", sequence)
+    };
+    let stranger = scene.controller.check(by("stranger", 1)).await.unwrap();
+    let unknown = matches!(
+        stranger,
+        Err(NotPlaced::Refused(Refusal::NoInstance { .. }))
+    );
+    assert!(unknown, "{stranger:?}");
+    let known = scene.controller.check(by("static-1", 1)).await.unwrap();
+    assert_eq!(known, Ok(()));
+    let placed = scene.controller.acquire(by("static-2", 1)).await.unwrap();
+    assert!(placed.is_ok(), "{placed:?}");
 }
 
 #[test]

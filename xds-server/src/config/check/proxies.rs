@@ -8,6 +8,7 @@ use crate::{
         raw::{RawPool, RawStaticProxy},
     },
     placement::PoolName,
+    static_proxies::NodePattern,
 };
 
 impl Check<'_> {
@@ -23,14 +24,15 @@ impl Check<'_> {
         for (index, raw) in raw.iter().enumerate() {
             let field = field.index(index);
             let node = field.key("node");
-            if raw.node.is_empty() {
-                let remedy = "write the `node.id` of the Envoy's own configuration";
-                self.fault(node.clone(), Fault::Empty { remedy });
-            }
             nodes.claim(self, &raw.node, &node);
+            let Some(nodes) = NodePattern::parse(&raw.node) else {
+                let remedy = "write the Envoy's `node.id`, or the beginning of several and `*`";
+                self.fault(node, Fault::Empty { remedy });
+                continue;
+            };
             let zone = raw.zone.as_deref();
             proxies.push(StaticProxy {
-                node: raw.node.as_str().into(),
+                nodes,
                 pools: self.pools_of(raw, &field.key("pools"), pools),
                 zone: zone.and_then(|text| self.name(text, &field.key("zone"), self::zone)),
             });

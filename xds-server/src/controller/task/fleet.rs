@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::Task;
+use super::{Event, Task};
 use crate::fleet::{Change, ChangeKind, Health};
-use crate::placement::{InstanceName, NodeId, Zone};
+use crate::placement::{InstanceName, NodeId, Time, Zone};
 use crate::probes::ProbeResult;
 use crate::xds::{
     ClusterSpec, EndpointHealth, EndpointSpec, InvalidGateway, NodeEvent, StreamEvent,
@@ -17,7 +17,8 @@ impl Task {
     pub(super) fn handle_node(&mut self, event: NodeEvent) {
         let now = self.now();
         let reached = self.reach.handle(&event);
-        if let Some((node, instances)) = reached.filter(|(node, _)| !self.is_static(node)) {
+        let statics = &self.parts.static_proxies;
+        if let Some((node, instances)) = reached.filter(|(node, _)| !statics.has(node)) {
             self.parts.placement.set_reach(now, node, instances);
         }
         match event {
@@ -29,7 +30,7 @@ impl Task {
             NodeEvent::Disconnected { node, .. } => {
                 info!(node, "proxy disconnected");
                 let node = NodeId::from(node);
-                if !self.reach.knows(&node) && !self.is_static(&node) {
+                if !self.reach.knows(&node) && !self.parts.static_proxies.has(&node) {
                     self.parts.placement.forget_node(now, &node);
                 }
             }
@@ -56,9 +57,23 @@ impl Task {
         }
     }
 
-    /// What such a proxy reaches is what its own configuration has, whatever it takes over a stream.
-    fn is_static(&self, node: &NodeId) -> bool {
-        self.parts.static_proxies.contains(node)
+    /// A proxy that acknowledges nothing is heard of when its filter speaks.
+    pub(super) fn hear(&mut self, now: Time, event: &Event) {
+        let node = match event {
+            Event::Acquire(_, acquire, _) | Event::Check(acquire, _) => &acquire.origin.node,
+            Event::Sync(sync, _) => &sync.origin.node,
+            _ => return,
+        };
+        let (statics, placement) = (&mut self.parts.static_proxies, &mut self.parts.placement);
+        let Some(reach) = statics.hear(now, node) else {
+            return;
+        };
+        info!(%node, "proxy that takes nothing over xDS");
+        placement.set_zone(node.clone(), reach.zone.clone());
+        placement.set_reach(now, node.clone(), reach.instances.iter().cloned().collect());
+        for node in statics.forget_silent(now) {
+            placement.forget_node(now, &node);
+        }
     }
 
     /// Those that have come as well: proxies are told of all that changed at once, for to tell them
