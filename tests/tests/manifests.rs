@@ -161,7 +161,14 @@ fn schemas(folder: &Path) -> BTreeMap<Kind, Value> {
             for version in versions.into_iter().flatten() {
                 let name = version.get("name").and_then(Value::as_str).unwrap();
                 let mut schema = version.pointer("/schema/openAPIV3Schema").unwrap().clone();
-                schema["properties"]["metadata"] = json!({ "type": "object" });
+                // Every object has these, whether its schema says so or not.
+                for (name, kind) in [
+                    ("apiVersion", "string"),
+                    ("kind", "string"),
+                    ("metadata", "object"),
+                ] {
+                    schema["properties"][name] = json!({ "type": kind });
+                }
                 close(&mut schema);
                 schemas.insert((format!("{group}/{name}"), kind.to_owned()), schema);
             }
@@ -194,7 +201,7 @@ fn close(schema: &mut Value) {
 }
 
 fn manifests(way: &str) -> Vec<Value> {
-    documents(&project().join(format!("envoy/{way}/berth.yaml")))
+    documents(&project().join(format!("envoy/{way}/manifests.yaml")))
 }
 
 fn documents(path: &Path) -> Vec<Value> {
