@@ -97,8 +97,7 @@ vectors:
     mkdir -p .tools/wycheproof
     mv "$fetched"/*.json .tools/wycheproof
 
-# Checks the manifests in envoy/ by the schemas that Envoy Gateway, the Gateway API and Istio publish, which it fetches from
-# GitHub; BERTH_CRDS names a folder that has them already.
+# Checks the manifests for Envoy Gateway and Istio by their published schemas, which it fetches from GitHub.
 manifests: _envoy filter _crds
     @cargo test --quiet --package berth-tests --test manifests
 
@@ -112,7 +111,8 @@ golden:
     @BERTH_UPDATE_GOLDEN=1 cargo {{ test_runner }} --package berth golden
     @git --no-pager diff --stat
 
-# Custom resource definitions of Envoy Gateway 1.9.0, with those of the Gateway API that it brings, and of Istio 1.30.3.
+# Custom resource definitions of Envoy Gateway 1.9.0, with those of the Gateway API that it brings, and of Istio 1.30.3;
+# BERTH_CRDS names a folder that has them already.
 _crds:
     #!/usr/bin/env bash
     set -euo pipefail

@@ -110,13 +110,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
+    /// What is in the file, and what comes of it.
+    type Seen<'a> = (&'a [u8], Look);
+
     #[test]
     fn what_is_there_twice_and_a_module_is_sent() {
         let module = |mark: &str| [PREAMBLE, mark.as_bytes()].concat();
         let (one, two) = (module("one"), module("two"));
         let send = |content: &[u8]| Look::Send(Bytes::copy_from_slice(content));
         let half = &two[..9];
-        let cases: [(&str, &[(&[u8], Look)]); 6] = [
+        let cases: [(&str, &[Seen<'_>]); 6] = [
             ("unchanged", &[(&one, Look::Nothing), (&one, Look::Nothing)]),
             (
                 "another, and back",

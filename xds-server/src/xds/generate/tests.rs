@@ -101,6 +101,11 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
             &[(Extension, "berth.admission")],
         ),
         (
+            "module that is sent",
+            |gateway| gateway.filter.module = Module::Inline(b"\0asm".as_slice().into()),
+            &[(Extension, "berth.admission")],
+        ),
+        (
             "port",
             |gateway| gateway.listeners[0].port = 444,
             &[(Listener, "https")],
