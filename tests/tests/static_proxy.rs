@@ -135,7 +135,7 @@ async fn what_drains_is_not_granted_to_it_either() {
 
 /// What Envoy makes of both ways to say it, held against each other.
 #[tokio::test(flavor = "multi_thread")]
-async fn its_clusters_and_filter_are_those_that_others_are_sent() {
+async fn what_it_has_is_what_others_are_sent() {
     let world = World::builder()
         .web_instances(2)
         .native_instances(1)
@@ -168,6 +168,21 @@ async fn its_clusters_and_filter_are_those_that_others_are_sent() {
         filter
     };
     assert_eq!(filter(&sent), filter(&own));
+
+    let same = |what: &str, is: &dyn Fn(&Value) -> bool| {
+        let (sent, own) = (find(&sent, &is), find(&own, &is));
+        assert!(sent.is_some(), "{what}");
+        assert_eq!(sent, own, "{what}");
+    };
+    same("override", &|value| value.get("session_state").is_some());
+    same("socket options", &|value| {
+        let options = value.as_array().and_then(|options| options.first());
+        options.is_some_and(|option| option.get("int_value").is_some())
+    });
+    for name in ["berth/native", "berth/web"] {
+        let named = |value: &Value| value.get("name") == Some(&name.into());
+        same(name, &|value| named(value) && value.get("route").is_some());
+    }
 }
 
 fn one_static_envoy() -> WorldBuilder {
