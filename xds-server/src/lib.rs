@@ -13,6 +13,7 @@ mod http;
 pub mod keys;
 pub mod metrics;
 pub mod module;
+pub mod peer;
 pub mod placement;
 pub mod probes;
 pub mod reach;

@@ -1,15 +1,43 @@
 //! Which instances each proxy is known to be able to reach: those of the EDS resources that it has
-//! acknowledged. Pure.
+//! acknowledged. Told as differences, so that an acknowledgement costs what it changes, however many
+//! instances and proxies there are. Pure.
 
-use std::collections::{HashMap, HashSet};
+mod catalogue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
 
 use crate::placement::{InstanceName, NodeId};
-use crate::xds::{EndpointHealth, EndpointSpec, NodeEvent, ResourceType, StreamEvent, StreamId};
+use crate::xds::{NodeEvent, Resource, ResourceType, StreamEvent, StreamId};
+use catalogue::{Catalogue, Listing, Tally};
 
 /// What all proxies have acknowledged.
 #[derive(Debug, Default)]
 pub struct Reach {
-    nodes: HashMap<NodeId, Vec<Stream>>,
+    nodes: HashMap<NodeId, Node>,
+    catalogue: Catalogue,
+}
+
+/// How what a proxy reaches has changed. No instance is in both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReachChange {
+    /// The proxy.
+    pub node: NodeId,
+    /// It can be sent there now, and could not before.
+    pub gained: Vec<InstanceName>,
+    /// It could be sent there before, and cannot any more.
+    pub lost: Vec<InstanceName>,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    streams: Vec<Stream>,
+    /// What it reaches by all that has been told of it.
+    told: FixedBitSet,
 }
 
 /// One stream of a node. Two at once are two processes with one node id, as in a hot restart.
@@ -17,25 +45,33 @@ pub struct Reach {
 struct Stream {
     id: StreamId,
     connected: bool,
-    /// By cluster; `None` until the first acknowledgement.
-    clusters: Option<HashMap<String, HashSet<InstanceName>>>,
+    /// `None` until the first acknowledgement.
+    acknowledged: Option<Acknowledged>,
+}
+
+#[derive(Debug, Default)]
+struct Acknowledged {
+    clusters: BTreeMap<Arc<str>, Arc<Listing>>,
+    /// The instances of all clusters. While an instance moves from one to another both may have it.
+    tally: Tally,
 }
 
 impl Reach {
-    /// Takes an event; the node and what it reaches now, if that may have changed.
-    pub fn handle(&mut self, event: &NodeEvent) -> Option<(NodeId, HashSet<InstanceName>)> {
+    /// Takes an event; what a proxy reaches since, if that is something else.
+    pub fn handle(&mut self, event: &NodeEvent) -> Option<ReachChange> {
         let node = match event {
             NodeEvent::Connected { node, stream, .. } => {
-                let streams = self.nodes.entry(node.as_str().into()).or_default();
-                streams.push(Stream {
+                let node = self.nodes.entry(node.as_str().into()).or_default();
+                node.streams.push(Stream {
                     id: *stream,
                     connected: true,
-                    clusters: None,
+                    acknowledged: None,
                 });
                 return None;
             }
             NodeEvent::Disconnected { node, stream } => {
-                self.disconnected(node, *stream);
+                let node = NodeId::from(node.as_str());
+                self.nodes.get_mut(&node)?.disconnected(*stream);
                 node
             }
             NodeEvent::Stream {
@@ -48,21 +84,16 @@ impl Reach {
                         removed,
                     },
             } => {
-                let clusters = self.acknowledging(node, *stream)?;
-                for name in removed {
-                    clusters.remove(name);
-                }
-                for resource in resources {
-                    let reached = resource.endpoints().iter().filter_map(reached).collect();
-                    clusters.insert(resource.name().to_owned(), reached);
-                }
+                self.tidy();
+                let node = NodeId::from(node.as_str());
+                let known = self.nodes.get_mut(&node)?;
+                let acknowledged = known.acknowledging(*stream)?;
+                acknowledged.take(resources, removed, &mut self.catalogue);
                 node
             }
             NodeEvent::Stream { .. } => return None,
         };
-        let node = NodeId::from(node.as_str());
-        let reached = self.reached(&node);
-        Some((node, reached))
+        self.tell(node)
     }
 
     /// Whether anything is known of a node: it has a stream, or has acknowledged something.
@@ -72,212 +103,101 @@ impl Reach {
 
     /// How many nodes have a stream open.
     pub fn connected(&self) -> usize {
-        let open = |streams: &&Vec<Stream>| streams.iter().any(|stream| stream.connected);
+        let open = |node: &&Node| node.streams.iter().any(|stream| stream.connected);
         self.nodes.values().filter(open).count()
     }
 
+    fn tell(&mut self, name: NodeId) -> Option<ReachChange> {
+        let node = self.nodes.get_mut(&name)?;
+        let reached = node.reached();
+        let before = std::mem::replace(&mut node.told, reached);
+        let gained = self.catalogue.names(&node.told, &before);
+        let lost = self.catalogue.names(&before, &node.told);
+        if node.streams.is_empty() {
+            self.nodes.remove(&name);
+        }
+        (!gained.is_empty() || !lost.is_empty()).then_some(ReachChange {
+            node: name,
+            gained,
+            lost,
+        })
+    }
+
+    /// Forgets what no stream has any more, now and then. Not while a stream is being told of: what it is about to
+    /// have is not in its tally yet.
+    fn tidy(&mut self) {
+        if self.catalogue.is_crowded() {
+            let streams = self.nodes.values().flat_map(|node| &node.streams);
+            let tallies = streams.filter_map(|stream| Some(&stream.acknowledged.as_ref()?.tally));
+            self.catalogue.tidy(tallies);
+        }
+    }
+}
+
+impl Node {
     /// A node whose last stream is gone keeps what it has acknowledged, for its proxy does. A stream
     /// that said nothing leaves nothing: a proxy in trouble opens one after the other.
-    fn disconnected(&mut self, node: &str, id: StreamId) {
-        let node = NodeId::from(node);
-        let Some(streams) = self.nodes.get_mut(&node) else {
-            return;
-        };
-        if streams
-            .iter()
-            .any(|stream| stream.connected && stream.id != id)
-        {
-            streams.retain(|stream| stream.id != id);
+    fn disconnected(&mut self, id: StreamId) {
+        let others = |stream: &Stream| stream.connected && stream.id != id;
+        if self.streams.iter().any(others) {
+            self.streams.retain(|stream| stream.id != id);
         }
-        for stream in streams.iter_mut().filter(|stream| stream.id == id) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.id == id) {
             stream.connected = false;
         }
-        streams.retain(|stream| stream.connected || stream.clusters.is_some());
-        if streams.is_empty() {
-            self.nodes.remove(&node);
+        self.streams
+            .retain(|stream| stream.connected || stream.acknowledged.is_some());
+    }
+
+    fn acknowledging(&mut self, id: StreamId) -> Option<&mut Acknowledged> {
+        if self.streams.iter().any(|stream| stream.id == id) {
+            // What an earlier stream said is now said anew.
+            self.streams
+                .retain(|stream| stream.connected || stream.id == id);
         }
+        let stream = self.streams.iter_mut().find(|stream| stream.id == id)?;
+        Some(stream.acknowledged.get_or_insert_default())
     }
 
-    fn acknowledging(
-        &mut self,
-        node: &str,
-        id: StreamId,
-    ) -> Option<&mut HashMap<String, HashSet<InstanceName>>> {
-        let streams = self.nodes.get_mut(&NodeId::from(node))?;
-        // What an earlier stream said is now said anew.
-        streams.retain(|stream| stream.connected || stream.id == id);
-        let stream = streams.iter_mut().find(|stream| stream.id == id)?;
-        Some(stream.clusters.get_or_insert_default())
-    }
-
-    /// What every process of the node has.
-    fn reached(&self, node: &NodeId) -> HashSet<InstanceName> {
-        let mut streams = self
-            .nodes
-            .get(node)
-            .into_iter()
-            .flatten()
-            .filter_map(|stream| stream.clusters.as_ref())
-            .map(|clusters| clusters.values().flatten().cloned().collect::<HashSet<_>>());
-        let first = streams.next().unwrap_or_default();
-        streams.fold(first, |all, other| &all & &other)
-    }
-}
-
-fn reached(endpoint: &EndpointSpec) -> Option<InstanceName> {
-    match endpoint.health {
-        EndpointHealth::Healthy | EndpointHealth::Draining => {
-            Some(endpoint.instance.as_str().into())
-        }
-        EndpointHealth::Unhealthy => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::xds::Resource;
-
-    fn acknowledged(stream: u64, cluster: &str, instances: &[(&str, EndpointHealth)]) -> NodeEvent {
-        let endpoints = instances
+    /// What every process of the node has, of those that have said something.
+    fn reached(&self) -> FixedBitSet {
+        let mut tallies = self
+            .streams
             .iter()
-            .map(|(instance, health)| EndpointSpec {
-                instance: (*instance).to_owned(),
-                address: "192.0.2.1:49100".parse().unwrap(),
-                health: *health,
-            })
-            .collect();
-        let resource = Resource::new(cluster, Vec::new());
-        NodeEvent::Stream {
-            node: "edge".to_owned(),
-            stream: StreamId(stream),
-            event: StreamEvent::Acknowledged {
-                resource_type: ResourceType::Endpoint,
-                resources: vec![Arc::new(resource.with_endpoints(endpoints))],
-                removed: Vec::new(),
-            },
+            .filter_map(|stream| stream.acknowledged.as_ref())
+            .map(|acknowledged| acknowledged.tally.listed());
+        let mut reached = tallies.next().cloned().unwrap_or_default();
+        for other in tallies {
+            reached.intersect_with(other);
         }
+        reached
     }
+}
 
-    fn connected(stream: u64) -> NodeEvent {
-        NodeEvent::Connected {
-            node: "edge".to_owned(),
-            stream: StreamId(stream),
-            zone: None,
-        }
-    }
-
-    fn disconnected(stream: u64) -> NodeEvent {
-        NodeEvent::Disconnected {
-            node: "edge".to_owned(),
-            stream: StreamId(stream),
-        }
-    }
-
-    fn reached(reach: &Reach) -> Vec<String> {
-        let reached = reach.reached(&"edge".into());
-        let mut names: Vec<_> = reached.iter().map(ToString::to_string).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn streams_that_said_nothing_are_not_kept() {
-        let mut reach = Reach::default();
-        reach.handle(&connected(1));
-        reach.handle(&acknowledged(
-            1,
-            "web",
-            &[("web-1", EndpointHealth::Healthy)],
-        ));
-        reach.handle(&disconnected(1));
-        for stream in 2..100 {
-            reach.handle(&connected(stream));
-            reach.handle(&disconnected(stream));
-        }
-        assert_eq!(reached(&reach), ["web-1"]);
-        assert_eq!(reach.nodes.get(&"edge".into()).map(Vec::len), Some(1));
-        for stream in 100..200 {
-            let node = format!("scanner-{stream}");
-            let stream = StreamId(stream);
-            reach.handle(&NodeEvent::Connected {
-                node: node.clone(),
-                stream,
-                zone: None,
-            });
-            reach.handle(&NodeEvent::Disconnected { node, stream });
-        }
-        assert_eq!(reach.nodes.len(), 1);
-    }
-
-    #[test]
-    fn what_a_node_reaches() {
-        use EndpointHealth::{Draining, Healthy, Unhealthy};
-        let both = [("web-1", Healthy), ("web-2", Healthy)];
-        let cases: [(&str, Vec<NodeEvent>, &[&str]); 7] = [
-            ("nothing said", vec![connected(1)], &[]),
-            (
-                "acknowledged, but for the unhealthy",
-                vec![
-                    connected(1),
-                    acknowledged(1, "web", &[("web-1", Draining), ("web-2", Unhealthy)]),
-                ],
-                &["web-1"],
-            ),
-            (
-                "clusters add up",
-                vec![
-                    connected(1),
-                    acknowledged(1, "web", &both[..1]),
-                    acknowledged(1, "more", &both[1..]),
-                ],
-                &["web-1", "web-2"],
-            ),
-            (
-                "a proxy keeps what it has without us",
-                vec![connected(1), acknowledged(1, "web", &both), disconnected(1)],
-                &["web-1", "web-2"],
-            ),
-            (
-                "a new stream counts when it has spoken",
-                vec![
-                    connected(1),
-                    acknowledged(1, "web", &both),
-                    disconnected(1),
-                    connected(2),
-                ],
-                &["web-1", "web-2"],
-            ),
-            (
-                "and then alone",
-                vec![
-                    connected(1),
-                    acknowledged(1, "web", &both),
-                    disconnected(1),
-                    connected(2),
-                    acknowledged(2, "web", &both[..1]),
-                ],
-                &["web-1"],
-            ),
-            (
-                "two processes of one node: what both have",
-                vec![
-                    connected(1),
-                    acknowledged(1, "web", &both),
-                    connected(2),
-                    acknowledged(2, "web", &both[1..]),
-                ],
-                &["web-2"],
-            ),
-        ];
-        for (what, events, expected) in cases {
-            let mut reach = Reach::default();
-            for event in &events {
-                reach.handle(event);
+impl Acknowledged {
+    fn take(
+        &mut self,
+        resources: &[Arc<Resource>],
+        removed: &[Arc<str>],
+        catalogue: &mut Catalogue,
+    ) {
+        for cluster in removed {
+            if let Some(listing) = self.clusters.remove(cluster) {
+                self.tally.remove(&listing);
             }
-            assert_eq!(reached(&reach), expected, "{what}");
+        }
+        for resource in resources {
+            let held = self.clusters.get(resource.name());
+            if held.is_some_and(|held| held.is_of(resource)) {
+                continue;
+            }
+            let listing = catalogue.listing(resource);
+            if let Some(before) = held {
+                self.tally.remove(before);
+            }
+            self.tally.add(&listing);
+            let cluster = Arc::clone(listing.cluster());
+            self.clusters.insert(cluster, listing);
         }
     }
 }

@@ -32,7 +32,8 @@ use crate::sessions::SessionService;
 use crate::static_proxies::{StaticProxies, StaticReach};
 use crate::store::LoadError;
 use crate::xds::{
-    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, Module, PoolSpec, XdsServer,
+    Certificate, FilterSpec, Gateway, InvalidGateway, ListenerSpec, Module, PoolSpec, Profiles,
+    XdsServer,
 };
 
 use memory::Memory;
@@ -105,7 +106,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let gateway = gateway(&config, module.clone(), configuration);
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
-    let (xds, nodes) = XdsServer::new();
+    let (xds, nodes) = XdsServer::new(Profiles::default(), MAX_STREAMS);
     let discovery = xds.service();
     let families = config
         .pools
@@ -365,6 +366,9 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Calls of one connection that are answered at once, at once.
 const PASSING: u32 = 256;
+
+/// Proxies that are told of changes at once; each costs some 20 kB.
+const MAX_STREAMS: usize = 10_000;
 
 /// Probe results that wait for the controller; more hold the probes back.
 const RESULTS: usize = 256;

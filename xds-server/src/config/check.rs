@@ -24,6 +24,7 @@ mod admission;
 mod issuers;
 mod policy;
 mod pools;
+mod profiles;
 mod proxies;
 mod store;
 mod tls;
@@ -92,6 +93,11 @@ impl Check<'_> {
             &raw.pools,
             has_tenants,
         );
+        let named = profiles::Named {
+            listeners: raw.listeners.iter().map(|one| &*one.name).collect(),
+            pools: raw.pools.iter().map(|pool| &*pool.name).collect(),
+        };
+        let profiles = self.profiles(raw.profiles.as_deref(), &root.key("profiles"), &named);
         // Last: it must not be one of the files that the others name.
         let store = self.store(raw.store, &root.key("store"));
         Some(Config {
@@ -106,6 +112,7 @@ impl Check<'_> {
             pools,
             timing: timing?,
             store: store?,
+            profiles: profiles?,
         })
     }
 

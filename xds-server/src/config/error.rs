@@ -9,6 +9,7 @@ use berth_admission::{Family, PolicyProblem};
 use humantime::format_duration;
 
 use crate::keys::{KeySetError, UrlProblem};
+use crate::xds::NodeMatch;
 
 use super::{
     field::{FieldPath, Position},
@@ -226,6 +227,15 @@ pub enum Fault {
     /// A pool that is not there.
     #[error("there is no pool `{0}`: name one of `pools`")]
     UnknownPool(String),
+    /// A listener that is not there.
+    #[error("there is no listener `{0}`: name one of `listeners`")]
+    UnknownListener(String),
+    /// A profile after one that everybody fits.
+    #[error("{0} is for every proxy, so none comes as far as this: put that one last")]
+    NobodyLeft(FieldPath),
+    /// Dots that could be read in too many ways: which are between two keys, and which in one.
+    #[error("has {0} dots: write a path of at most {most}", most = NodeMatch::MAX_DOTS)]
+    MetadataPath(usize),
     /// An issuer that is not there.
     #[error(
         "nobody has the issuer `{0}`: name one of `admission.issuers`, or `api_key` or `client_certificate` if there are such"

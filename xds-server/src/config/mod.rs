@@ -20,6 +20,7 @@ use crate::{
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
     static_proxies::NodePattern,
     store::HistoryLimits,
+    xds::Profiles,
 };
 
 pub use error::{ConfigError, Fault, Problem};
@@ -60,6 +61,8 @@ pub struct Config {
     pub timing: Timing,
     /// What outlives the process, and where.
     pub store: Store,
+    /// Which part of all this a proxy is told.
+    pub profiles: Profiles,
 }
 
 /// What outlives the process, and where.

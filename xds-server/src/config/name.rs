@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::placement::{InstanceName, PoolName, Zone};
+use crate::xds::ProfileName;
 
 /// Why a name is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,12 @@ pub(super) fn instance_name(text: &str) -> Result<InstanceName, NameError> {
 
 /// A zone's name: 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
 pub(crate) fn zone(text: &str) -> Result<Zone, NameError> {
+    check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
+    Ok(text.into())
+}
+
+/// A profile's name: 1 to 63 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
+pub(super) fn profile_name(text: &str) -> Result<ProfileName, NameError> {
     check(text, is_plain, "a-z, A-Z, 0-9, ., _ and -", &[])?;
     Ok(text.into())
 }

@@ -26,6 +26,7 @@ pub(super) struct RawConfig {
     pub(super) pools: Vec<RawPool>,
     pub(super) timing: Option<RawTiming>,
     pub(super) store: Option<RawStore>,
+    pub(super) profiles: Option<Vec<RawProfile>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -230,4 +231,24 @@ pub(super) struct RawStore {
 pub(super) struct RawHistory {
     pub(super) max_age: Option<String>,
     pub(super) max_sessions: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProfile {
+    pub(super) name: String,
+    pub(super) r#match: Option<RawNodeMatch>,
+    pub(super) listeners: Option<Vec<String>>,
+    pub(super) pools: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawNodeMatch {
+    pub(super) cluster: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) zone: Option<String>,
+    pub(super) sub_zone: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: BTreeMap<String, String>,
 }

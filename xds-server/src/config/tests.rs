@@ -11,6 +11,7 @@ use crate::{fleet::Thresholds, placement::Labels};
 
 mod broken;
 mod broken_admission;
+mod profiles;
 mod proxies;
 
 /// What is at the paths that the tests' files name.
@@ -60,9 +61,7 @@ fn complaints(from: &str, to: &str) -> Vec<String> {
 fn every_mistake_is_named_with_its_place_and_remedy() {
     for (from, to, expected) in broken::CASES.iter().chain(broken_admission::CASES) {
         let found = complaints(from, to);
-        if found != *expected {
-            println!("CASE {}", serde_json::json!([from, to, found]));
-        }
+        assert_eq!(found, *expected, "`{from}` replaced by `{to}`");
     }
 }
 
@@ -101,7 +100,7 @@ fn what_is_no_mapping_is_no_configuration() {
         ),
         (
             "a: b: c",
-            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, static_proxies, admission, pools, timing, store",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, static_proxies, admission, pools, timing, store, profiles",
         ),
     ] {
         let problems = parse(text).unwrap_err();
@@ -361,6 +360,7 @@ fn fields<'a>(source: &'a str, visible: &'a str) -> impl Iterator<Item = &'a str
         .filter_map(move |line| line.trim().strip_prefix(visible));
     lines
         .filter_map(|line| Some(line.split_once(": ")?.0))
+        .map(|name| name.trim_start_matches("r#"))
         .filter(|name| !name.contains(['(', ' ']))
 }
 

@@ -137,7 +137,7 @@ impl Task {
                     return Ended::WriterGone;
                 },
                 Some(cancel) = self.events.cancels.recv() => self.handle_cancel(&cancel),
-                Some(event) = self.parts.nodes.recv() => self.handle_node(event),
+                Some(event) = self.parts.nodes.recv() => self.handle_nodes(event),
                 Some(result) = self.parts.probes.recv() => {
                     self.handle_probe(&result);
                     self.handle_more_probes();

@@ -1,3 +1,5 @@
+mod nodes;
+
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
     StoreFailure, UnixMillis,
 };
-use crate::xds::{Certificate, FilterSpec, Gateway, Module, PoolSpec, XdsServer};
+use crate::xds::{Certificate, FilterSpec, Gateway, Module, NodeEvent, PoolSpec, XdsServer};
 
 /// How a store does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,7 +107,11 @@ struct Scene {
     store: Told,
     progress: watch::Receiver<Progress>,
     /// The task ends with them.
-    _senders: (mpsc::Sender<crate::probes::ProbeResult>, Writer),
+    _senders: (
+        mpsc::Sender<crate::probes::ProbeResult>,
+        mpsc::Sender<NodeEvent>,
+        Writer,
+    ),
 }
 
 fn scene(disk: Disk) -> Scene {
@@ -113,6 +119,11 @@ fn scene(disk: Disk) -> Scene {
 }
 
 fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
+    scene_after(disk, queue, Vec::new())
+}
+
+/// These have come from proxies before the task listens.
+fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
     let store = Told::new(disk);
     let clock = Clock::start();
     let (writer, journal, progress) = Writer::start(Box::new(store.clone()), 7, clock).unwrap();
@@ -148,7 +159,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         },
     );
     placement.set_up(now, &"web-1".into(), true);
-    placement.set_reach(now, "edge-1".into(), ["web-1".into()].into());
+    placement.change_reach(now, &"edge-1".into(), &["web-1".into()], &[]);
     placement.advance(now);
     let fleet = Fleet::new([InstanceSpec {
         name: "web-1".into(),
@@ -159,7 +170,11 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
             fall: 1.try_into().unwrap(),
         },
     }]);
-    let (xds, nodes) = XdsServer::new();
+    let (told, nodes) = mpsc::channel(events.len().max(1));
+    for event in events {
+        told.try_send(event).unwrap();
+    }
+    let (xds, _) = XdsServer::new(crate::xds::Profiles::default(), 8);
     let (probes, results) = mpsc::channel(1);
     let (controller, task) = run(Parts {
         clock,
@@ -206,7 +221,7 @@ fn scene_with_queue(disk: Disk, queue: usize) -> Scene {
         controller,
         store,
         progress,
-        _senders: (probes, writer),
+        _senders: (probes, told, writer),
     }
 }
 

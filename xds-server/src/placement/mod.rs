@@ -36,7 +36,7 @@ mod vm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 pub use lease::LeaseState;
 pub use queue::LEARNING_QUEUE;
@@ -238,9 +238,16 @@ impl Placement {
         self.serve_queues(now);
     }
 
-    /// Says which instances a proxy can be sent to, in place of what was said before.
-    pub fn set_reach(&mut self, now: Time, node: NodeId, instances: HashSet<InstanceName>) {
-        self.change_reach(&node, &instances);
+    /// Says to which instances a proxy can be sent that it could not before, and to which no longer; of a name in
+    /// both, that it can. An instance that is not there yet counts from what is said next of the proxy once it is.
+    pub fn change_reach(
+        &mut self,
+        now: Time,
+        node: &NodeId,
+        gained: &[InstanceName],
+        lost: &[InstanceName],
+    ) {
+        self.gain_and_lose(node, gained, lost);
         self.serve_queues(now);
     }
 
@@ -251,8 +258,7 @@ impl Placement {
 
     /// Forgets a proxy: nothing can be granted to it.
     pub fn forget_node(&mut self, now: Time, node: &NodeId) {
-        self.change_reach(node, &HashSet::new());
-        self.reach.forget(node);
+        self.lose_node(node);
         self.serve_queues(now);
     }
 

@@ -1,13 +1,14 @@
 //! Which proxies can be sent to which instances. Instances that the same proxies can be sent to are
-//! of one class; most are of one or two.
+//! of one class; most are of one or two. When a whole class changes together, as it does when a proxy
+//! comes, the class is changed and none of its instances is touched.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::FixedState;
 use slotmap::SlotMap;
 
 use super::Placement;
-use super::keys::{Map, SlotKey};
+use super::keys::{Map, PoolKey, Set, SlotKey};
 use super::types::{Acquire, InstanceName, NodeId, Zone};
 
 slotmap::new_key_type! {
@@ -30,7 +31,8 @@ pub(super) struct Reach {
 struct Node {
     number: u32,
     zone: Option<Zone>,
-    reached: HashSet<SlotKey, FixedState>,
+    /// Instances that it can be sent to by name, and that were not there when that was said.
+    early: Set<InstanceName>,
 }
 
 #[derive(Debug)]
@@ -73,24 +75,17 @@ impl Bits {
 
 impl Reach {
     pub(super) fn new(hash_seed: u64) -> Self {
-        let mut classes = SlotMap::with_key();
-        let nobody = classes.insert(Class {
-            nodes: Bits::default(),
-            instances: 0,
-        });
-        let mut by_members = Map::with_hasher(FixedState::with_seed(hash_seed));
-        by_members.insert(Bits::default(), nobody);
         Self {
             nodes: Map::with_hasher(FixedState::with_seed(hash_seed)),
             vacant: Vec::new(),
-            classes,
-            by_members,
+            classes: SlotMap::with_key(),
+            by_members: Map::with_hasher(FixedState::with_seed(hash_seed)),
         }
     }
 
     /// The class of an instance nobody can be sent to yet; counts one in it.
     pub(super) fn nobody(&mut self) -> ClassKey {
-        self.join(Bits::default())
+        self.join(Bits::default(), 1)
     }
 
     pub(super) fn find(&self, node: &NodeId) -> NodeKey {
@@ -116,12 +111,6 @@ impl Reach {
             .is_some_and(|(class, node)| class.nodes.contains(node))
     }
 
-    pub(super) fn forget(&mut self, node: &NodeId) {
-        if let Some(node) = self.nodes.remove(node) {
-            self.vacant.push(node.number);
-        }
-    }
-
     fn node(&mut self, node: &NodeId) -> &mut Node {
         let number = match self.vacant.last() {
             Some(number) => *number,
@@ -132,41 +121,58 @@ impl Reach {
             Node {
                 number,
                 zone: None,
-                reached: HashSet::default(),
+                early: Set::default(),
             }
         })
     }
 
-    /// The class of those of `class` and this proxy, or without it; moves one instance there.
-    fn move_one(&mut self, class: ClassKey, node: u32, reached: bool) -> Option<ClassKey> {
-        let from = self.classes.get_mut(class)?;
-        from.instances -= 1;
-        let nodes = from.nodes.with(node, reached);
-        Some(self.join(nodes))
+    /// Changes a class as a whole, if so many are all its instances and there is no such class yet.
+    fn change_whole(&mut self, key: ClassKey, instances: usize, node: u32, reached: bool) -> bool {
+        let class = self.classes.get_mut(key);
+        let Some(class) = class.filter(|class| class.instances == instances) else {
+            return false;
+        };
+        let nodes = class.nodes.with(node, reached);
+        let Entry::Vacant(vacant) = self.by_members.entry(nodes.clone()) else {
+            return false;
+        };
+        vacant.insert(key);
+        let before = std::mem::replace(&mut class.nodes, nodes);
+        self.by_members.remove(&before);
+        true
     }
 
-    fn join(&mut self, nodes: Bits) -> ClassKey {
-        let key = match self.by_members.get(&nodes) {
-            Some(key) => *key,
-            None => {
-                let class = Class {
-                    nodes: nodes.clone(),
-                    instances: 0,
-                };
-                let key = self.classes.insert(class);
-                self.by_members.insert(nodes, key);
-                key
-            }
-        };
+    /// The class of those of `class` and this proxy, or without it; counts so many as moved there.
+    fn change_some(
+        &mut self,
+        key: ClassKey,
+        instances: usize,
+        node: u32,
+        reached: bool,
+    ) -> Option<ClassKey> {
+        let from = self.classes.get_mut(key)?;
+        from.instances -= instances;
+        let nodes = from.nodes.with(node, reached);
+        Some(self.join(nodes, instances))
+    }
+
+    fn join(&mut self, nodes: Bits, instances: usize) -> ClassKey {
+        let classes = &mut self.classes;
+        let key = *self.by_members.entry(nodes).or_insert_with_key(|nodes| {
+            classes.insert(Class {
+                nodes: nodes.clone(),
+                instances: 0,
+            })
+        });
         if let Some(class) = self.classes.get_mut(key) {
-            class.instances += 1;
+            class.instances += instances;
         }
         key
     }
 
     /// Forgets a class no instance is of; true if it is gone.
     fn drop_if_empty(&mut self, key: ClassKey) -> bool {
-        let empty = |class: &&Class| class.instances == 0 && !class.nodes.0.is_empty();
+        let empty = |class: &&Class| class.instances == 0;
         let Some(class) = self.classes.get(key).filter(empty) else {
             return false;
         };
@@ -176,44 +182,124 @@ impl Reach {
     }
 }
 
-impl Placement {
-    pub(super) fn change_reach(&mut self, node: &NodeId, instances: &HashSet<InstanceName>) {
-        let known = self.reach.node(node);
-        let number = known.number;
-        let before = std::mem::take(&mut known.reached);
-        let after: HashSet<SlotKey, FixedState> = instances
-            .iter()
-            .filter_map(|name| self.slots.find(name))
-            .collect();
-        let mut changed: Vec<SlotKey> = before.symmetric_difference(&after).copied().collect();
-        changed.sort_unstable();
-        for slot in changed {
-            self.reclass(slot, number, after.contains(&slot));
-        }
-        self.reach.node(node).reached = after;
+#[cfg(test)]
+impl Reach {
+    /// How many numbers proxies have or had.
+    pub(super) fn numbers(&self) -> usize {
+        self.nodes.len() + self.vacant.len()
     }
 
-    fn reclass(&mut self, key: SlotKey, node: u32, reached: bool) {
-        let Some(slot) = self.slots.get(key) else {
+    /// How many instances each class has.
+    pub(super) fn census(&self) -> Vec<(ClassKey, usize)> {
+        assert_eq!(self.by_members.len(), self.classes.len());
+        let classes = self.classes.iter();
+        classes
+            .inspect(|(key, class)| assert_eq!(self.by_members.get(&class.nodes), Some(key)))
+            .map(|(key, class)| (key, class.instances))
+            .collect()
+    }
+}
+
+impl Placement {
+    pub(super) fn gain_and_lose(
+        &mut self,
+        node: &NodeId,
+        gained: &[InstanceName],
+        lost: &[InstanceName],
+    ) {
+        let known = self.reach.node(node);
+        let number = known.number;
+        let mut early = std::mem::take(&mut known.early);
+        for name in lost {
+            early.remove(name);
+        }
+        let lost = lost.iter().filter_map(|name| self.slots.find(name));
+        self.reclass(number, false, lost.collect());
+
+        let slots = &self.slots;
+        let mut here: Vec<SlotKey> = Vec::with_capacity(gained.len());
+        early.retain(|name| {
+            let found = slots.find(name);
+            here.extend(found);
+            found.is_none()
+        });
+        for name in gained {
+            match slots.find(name) {
+                Some(slot) => here.push(slot),
+                None => {
+                    early.insert(name.clone());
+                }
+            }
+        }
+        self.reclass(number, true, here);
+        self.reach.node(node).early = early;
+    }
+
+    /// Takes a proxy out of all classes, and forgets it. Whoever has its number next begins with nothing.
+    pub(super) fn lose_node(&mut self, name: &NodeId) {
+        let Some(number) = self.reach.find(name) else {
             return;
         };
-        let (pool, from, free) = (slot.pool, slot.class, slot.shelved.is_some());
-        let Some(to) = self.reach.move_one(from, node, reached) else {
-            return;
+        let classes = self.reach.classes.values();
+        if classes.clone().any(|class| class.nodes.contains(number)) {
+            let all = self.slots.iter().map(|(slot, ..)| slot);
+            self.reclass(number, false, all.collect());
+        }
+        self.reach.nodes.remove(name);
+        self.reach.vacant.push(number);
+    }
+
+    /// The proxy of that number can be sent to each of these, or no longer.
+    fn reclass(&mut self, node: u32, reached: bool, slots: Vec<SlotKey>) {
+        let changes = |slot: SlotKey| {
+            let class = self.slots.get(slot)?.class;
+            (self.reach.reaches(Some(node), class) != reached).then_some((class, slot))
         };
+        let mut changed: Vec<(ClassKey, SlotKey)> = slots.into_iter().filter_map(changes).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        for alike in changed.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((class, _)) = alike.first() else {
+                continue;
+            };
+            let instances = alike.len();
+            if !self.reach.change_whole(*class, instances, node, reached)
+                && let Some(to) = self.reach.change_some(*class, instances, node, reached)
+            {
+                for (_, slot) in alike {
+                    self.set_class(*slot, to);
+                }
+                if self.reach.drop_if_empty(*class) {
+                    self.drop_shelves(*class);
+                }
+            }
+            self.stir_pools_of(alike);
+        }
+    }
+
+    fn set_class(&mut self, key: SlotKey, class: ClassKey) {
+        let free = |slot: &super::Slot| slot.shelved.is_some();
+        let free = self.slots.get(key).is_some_and(free);
         if free {
             self.unshelve(key);
         }
         if let Some(slot) = self.slots.get_mut(key) {
-            slot.class = to;
+            slot.class = class;
         }
         if free {
             self.shelve(key);
         }
-        if self.reach.drop_if_empty(from) {
-            self.drop_shelves(from);
+    }
+
+    fn stir_pools_of(&mut self, changed: &[(ClassKey, SlotKey)]) {
+        let mut latest: Option<PoolKey> = None;
+        for (_, slot) in changed {
+            let pool = self.slots.get(*slot).map(|slot| slot.pool);
+            if let Some(pool) = pool.filter(|_| pool != latest) {
+                self.stir(pool);
+                latest = Some(pool);
+            }
         }
-        self.stir(pool);
     }
 
     /// The instance can be used, has what is asked for, and the proxy can be sent to it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tonic::codegen::Bytes;
 
-use super::resource::Inconsistent;
+use super::snapshot::Inconsistent;
 
 /// Everything one Envoy is to be told.
 #[derive(Clone, Debug)]

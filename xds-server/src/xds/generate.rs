@@ -16,7 +16,8 @@ use envoy_types::pb::google::protobuf;
 use prost::Message;
 
 use super::gateway::{Gateway, InvalidGateway};
-use super::resource::{Resource, ResourceType, Snapshot};
+use super::resource::{Resource, ResourceType};
+use super::snapshot::Snapshot;
 
 pub(super) use filter::CAPABILITIES;
 

@@ -1,6 +1,5 @@
-//! Encoded resources, and sets of them that belong together.
+//! Encoded resources.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -163,16 +162,16 @@ impl FromStr for Version {
 /// A resource, encoded once for all streams.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
-    name: String,
+    name: Arc<str>,
     version: Version,
     body: Bytes,
-    references: Vec<(ResourceType, String)>,
+    references: Vec<(ResourceType, Arc<str>)>,
     endpoints: Vec<EndpointSpec>,
 }
 
 impl Resource {
     /// A resource of encoded `body`.
-    pub fn new(name: impl Into<String>, body: impl Into<Bytes>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         Self {
             name: name.into(),
@@ -185,7 +184,7 @@ impl Resource {
 
     /// Says that a proxy cannot use this resource without another.
     #[must_use]
-    pub fn refers_to(mut self, resource_type: ResourceType, name: impl Into<String>) -> Self {
+    pub fn refers_to(mut self, resource_type: ResourceType, name: impl Into<Arc<str>>) -> Self {
         self.references.push((resource_type, name.into()));
         self
     }
@@ -198,7 +197,7 @@ impl Resource {
     }
 
     /// Unique among the resources of its type.
-    pub fn name(&self) -> &str {
+    pub const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -213,7 +212,7 @@ impl Resource {
     }
 
     /// What a proxy cannot use this resource without.
-    pub fn references(&self) -> &[(ResourceType, String)] {
+    pub fn references(&self) -> &[(ResourceType, Arc<str>)] {
         &self.references
     }
 
@@ -231,112 +230,6 @@ impl fmt::Debug for Resource {
             .field("version", &format_args!("{}", self.version))
             .field("bytes", &self.body.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// All resources of one moment. Consistent: whatever a resource refers to is in it, and what can only be used by
-/// being referred to is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    resources: ByType<BTreeMap<String, Arc<Resource>>>,
-}
-
-/// Why resources do not make a [`Snapshot`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Inconsistent {
-    /// Envoy would wait for it in vain.
-    #[error("{resource_type:?} `{name}` is referred to and missing")]
-    Missing {
-        /// Its type.
-        resource_type: ResourceType,
-        /// Its name.
-        name: String,
-    },
-    /// One of the two would be lost.
-    #[error("two {resource_type:?} resources are named `{name}`")]
-    Twice {
-        /// Their type.
-        resource_type: ResourceType,
-        /// Their name.
-        name: String,
-    },
-    /// No cluster or listener leads there.
-    #[error("nothing refers to {resource_type:?} `{name}`")]
-    Unused {
-        /// Its type.
-        resource_type: ResourceType,
-        /// Its name.
-        name: String,
-    },
-}
-
-impl Snapshot {
-    /// The snapshot of these resources, in any order.
-    ///
-    /// # Errors
-    /// [`Inconsistent`] names the first resource found at fault.
-    pub fn new(
-        all: impl IntoIterator<Item = (ResourceType, Resource)>,
-    ) -> Result<Self, Inconsistent> {
-        let mut resources: ByType<BTreeMap<String, Arc<Resource>>> = ByType::default();
-        for (resource_type, resource) in all {
-            let name = resource.name.clone();
-            if resources
-                .of_mut(resource_type)
-                .insert(name.clone(), Arc::new(resource))
-                .is_some()
-            {
-                return Err(Inconsistent::Twice {
-                    resource_type,
-                    name,
-                });
-            }
-        }
-        let snapshot = Self { resources };
-        snapshot.check_references()?;
-        Ok(snapshot)
-    }
-
-    /// The resource of that type and name.
-    pub fn find(&self, resource_type: ResourceType, name: &str) -> Option<&Arc<Resource>> {
-        self.resources.of(resource_type).get(name)
-    }
-
-    /// The resources of a type, by name.
-    pub const fn of(&self, resource_type: ResourceType) -> &BTreeMap<String, Arc<Resource>> {
-        self.resources.of(resource_type)
-    }
-
-    fn check_references(&self) -> Result<(), Inconsistent> {
-        let referred: BTreeSet<(ResourceType, &str)> = ResourceType::ALL
-            .into_iter()
-            .flat_map(|resource_type| self.of(resource_type).values())
-            .flat_map(|resource| resource.references())
-            .map(|(resource_type, name)| (*resource_type, name.as_str()))
-            .collect();
-        if let Some((resource_type, name)) = referred
-            .iter()
-            .find(|(resource_type, name)| self.find(*resource_type, name).is_none())
-        {
-            return Err(Inconsistent::Missing {
-                resource_type: *resource_type,
-                name: (*name).to_owned(),
-            });
-        }
-        // A proxy with listeners of its own may refer to the other types.
-        for resource_type in [ResourceType::Endpoint, ResourceType::Route] {
-            if let Some(name) = self
-                .of(resource_type)
-                .keys()
-                .find(|name| !referred.contains(&(resource_type, name.as_str())))
-            {
-                return Err(Inconsistent::Unused {
-                    resource_type,
-                    name: name.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which resources of one type a client wants.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The names a client subscribed to, and whether it wants whatever there is.
 ///
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subscription {
     wildcard: Wildcard,
-    names: BTreeSet<String>,
+    names: BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Subscription {
             if self.wildcard == Wildcard::Implied {
                 self.wildcard = Wildcard::Off;
             }
-            self.names.insert(name.to_owned());
+            self.names.insert(name.into());
         }
     }
 
@@ -59,9 +60,19 @@ impl Subscription {
         self.names.contains(name)
     }
 
+    /// Takes the names a state-of-the-world client wants from now on, instead of those before. None is everything
+    /// unless the client has named something before; then it is nothing.
+    pub(super) fn replace<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.names.clear();
+        if self.wildcard == Wildcard::Asked {
+            self.wildcard = Wildcard::Off;
+        }
+        self.add(names);
+    }
+
     /// The names the client gave, without `*`.
-    pub(super) fn named(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+    pub(super) const fn named(&self) -> &BTreeSet<Arc<str>> {
+        &self.names
     }
 
     /// Whether the client is to be told of this resource.
@@ -92,18 +103,32 @@ mod tests {
             (&["+*", "+a", "-*"], false, &["a"]),
             (&["+*", "+a", "-a"], true, &[]),
             (&["-a"], true, &[]),
+            (&["="], true, &[]),
+            (&["=", "="], true, &[]),
+            (&["=a b"], false, &["a", "b"]),
+            (&["=a b", "=b"], false, &["b"]),
+            (&["=a", "="], false, &[]),
+            (&["=*"], true, &[]),
+            (&["=* a"], true, &["a"]),
+            (&["=* a", "=a"], false, &["a"]),
+            (&["=*", "="], false, &[]),
         ];
         for (steps, wildcard, names) in cases {
             let mut subscription = Subscription::default();
             for step in *steps {
                 match step.split_at(1) {
                     ("+", name) => subscription.add([name]),
-                    (_, name) => subscription.remove([name]),
+                    ("-", name) => subscription.remove([name]),
+                    (_, names) => subscription.replace(names.split_whitespace()),
                 }
             }
             assert_eq!(subscription.is_wildcard(), *wildcard, "{steps:?}");
             assert_eq!(
-                subscription.named().collect::<Vec<_>>(),
+                subscription
+                    .named()
+                    .iter()
+                    .map(|name| &**name)
+                    .collect::<Vec<_>>(),
                 *names,
                 "{steps:?}"
             );

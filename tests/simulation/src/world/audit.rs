@@ -352,8 +352,14 @@ impl Audit {
         heard.map_or(Duration::MAX, |heard| now.since(*heard))
     }
 
-    pub(crate) fn reaches(&mut self, node: &NodeId, reach: &HashSet<InstanceName>) {
-        self.reach.insert(node.clone(), reach.clone());
+    /// Takes what a proxy reaches now; what it reached before.
+    pub(crate) fn reaches(
+        &mut self,
+        node: &NodeId,
+        reach: &HashSet<InstanceName>,
+    ) -> HashSet<InstanceName> {
+        let before = self.reach.insert(node.clone(), reach.clone());
+        before.unwrap_or_default()
     }
 
     pub(crate) fn probed(&mut self, warm_at: Time, instance: &InstanceName, up: bool) {

@@ -277,8 +277,10 @@ impl World {
                     Some(instance.spec.name.clone())
                 };
                 let reach: HashSet<InstanceName> = proxy.reach.iter().filter_map(reached).collect();
-                self.audit.reaches(&node, &reach);
-                self.call(|machine, now| machine.set_reach(now, node, reach));
+                let before = self.audit.reaches(&node, &reach);
+                let gained: Vec<_> = reach.difference(&before).cloned().collect();
+                let lost: Vec<_> = before.difference(&reach).cloned().collect();
+                self.call(|machine, now| machine.change_reach(now, &node, &gained, &lost));
             }
             PlaneEvent::FlushStarts(life) => self.flush_starts(life),
             PlaneEvent::FlushEnds(life) if life == self.plane.life => {

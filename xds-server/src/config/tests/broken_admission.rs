@@ -196,7 +196,14 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "  pools_claim: pools\n",
-        "  client_certificates: [{ name: uri_san, matches: { prefix: 'spiffe://' }, pools: [gone] }]\n",
+        "  client_certificates: [{ name: uri_san, matches: { prefix: 'spiffe://' } }]\n",
+        &[
+            "13:25: admission.client_certificates[0]: needs `origins`: a browser shows its certificate whichever web page asks",
+        ],
+    ),
+    (
+        "  pools_claim: pools\n",
+        "  client_certificates: [{ name: uri_san, matches: { prefix: 'spiffe://' }, pools: [gone] }]\n  origins: [https://a.example]\n",
         &[
             "13:84: admission.client_certificates[0].pools[0]: `gone` is not the name of a pool: name one of `pools`",
         ],

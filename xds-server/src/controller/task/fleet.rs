@@ -8,18 +8,39 @@ use super::{Event, Task};
 use crate::fleet::{Change, ChangeKind, Health};
 use crate::placement::{InstanceName, NodeId, Time, Zone};
 use crate::probes::ProbeResult;
+use crate::reach::ReachChange;
 use crate::xds::{
     ClusterSpec, EndpointHealth, EndpointSpec, InvalidGateway, NodeEvent, StreamEvent,
     assign_clusters, generate,
 };
 
 impl Task {
-    pub(super) fn handle_node(&mut self, event: NodeEvent) {
+    /// Takes an event and those that have come as well, in their order: a thousand proxies acknowledge one change
+    /// at about the same time, and what follows a turn of the task's loop costs as much for one as for all.
+    pub(super) fn handle_nodes(&mut self, first: NodeEvent) {
+        let mut instances = self.handle_node(first);
+        for _ in 0..MORE_NODES {
+            if instances >= MORE_INSTANCES {
+                return;
+            }
+            let Ok(event) = self.parts.nodes.try_recv() else {
+                return;
+            };
+            instances += self.handle_node(event);
+        }
+    }
+
+    /// Takes an event; how many instances its proxy can be sent to since and could not before, or no longer.
+    fn handle_node(&mut self, event: NodeEvent) -> usize {
         let now = self.now();
-        let reached = self.reach.handle(&event);
+        let mut instances = 0;
+        let change = self.reach.handle(&event);
         let statics = &self.parts.static_proxies;
-        if let Some((node, instances)) = reached.filter(|(node, _)| !statics.has(node)) {
-            self.parts.placement.set_reach(now, node, instances);
+        let change = change.filter(|change| !statics.has(&change.node));
+        if let Some(ReachChange { node, gained, lost }) = change {
+            let placement = &mut self.parts.placement;
+            placement.change_reach(now, &node, &gained, &lost);
+            instances = gained.len() + lost.len();
         }
         match event {
             NodeEvent::Connected { node, zone, .. } => {
@@ -55,6 +76,7 @@ impl Task {
             }
             NodeEvent::Stream { .. } => {}
         }
+        instances
     }
 
     /// A proxy that acknowledges nothing is heard of when its filter speaks.
@@ -70,7 +92,7 @@ impl Task {
         };
         info!(%node, "proxy that takes nothing over xDS");
         placement.set_zone(node.clone(), reach.zone.clone());
-        placement.set_reach(now, node.clone(), reach.instances.iter().cloned().collect());
+        placement.change_reach(now, node, &reach.instances, &[]);
         for node in statics.forget_silent(now) {
             placement.forget_node(now, &node);
         }
@@ -145,7 +167,9 @@ impl Task {
                 }
             }
         }
-        self.parts.xds.publish(generate(&gateway)?);
+        self.parts
+            .xds
+            .publish_to_all(&Arc::new(generate(&gateway)?));
         Ok(())
     }
 
@@ -169,3 +193,10 @@ impl Task {
 
 /// Events of other kinds wait for no more than this many results of probes.
 const MORE_PROBES: usize = 1024;
+
+/// Nor for more than this many of what proxies say.
+const MORE_NODES: usize = 1024;
+
+/// Nor for more once what proxies said has been about this many instances: a fleet that is acknowledged for the first
+/// time is work for a turn by itself.
+const MORE_INSTANCES: usize = 4096;

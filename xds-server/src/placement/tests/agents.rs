@@ -20,7 +20,7 @@ impl Agented {
         m.placement.add_instance(m.now, spec);
         m.placement.set_up(m.now, &"web-1".into(), true);
         m.placement
-            .set_reach(m.now, "edge".into(), ["web-1".into()].into());
+            .change_reach(m.now, &"edge".into(), &["web-1".into()], &[]);
         let order = AgentOrder {
             revision: Revision::default(),
             open: None,

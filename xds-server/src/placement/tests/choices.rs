@@ -16,7 +16,7 @@ fn machine(choice: Choice, instances: &[Given]) -> Machine {
         ..policy()
     };
     let mut m = Machine::with(0, policy);
-    let mut names = HashSet::new();
+    let mut names = Vec::new();
     for (number, given) in (1..).zip(instances) {
         let name = format!("web-{number}");
         let spec = InstanceSpec {
@@ -27,9 +27,9 @@ fn machine(choice: Choice, instances: &[Given]) -> Machine {
         };
         m.placement.add_instance(m.now, spec);
         m.placement.set_up(m.now, &name.as_str().into(), true);
-        names.insert(name.into());
+        names.push(name.into());
     }
-    m.placement.set_reach(m.now, "edge".into(), names);
+    m.placement.change_reach(m.now, &"edge".into(), &names, &[]);
     m
 }
 
@@ -154,7 +154,7 @@ fn the_proxys_zone_comes_before_the_order() {
 fn each_proxy_is_sent_only_where_it_can_be() {
     let mut m = machine(Choice::default(), &[PLAIN, PLAIN]);
     m.placement
-        .set_reach(m.now, "west".into(), ["web-2".into()].into());
+        .change_reach(m.now, &"west".into(), &["web-2".into()], &[]);
     let mut origin = m.origin("vm-west");
     origin.node = "west".into();
     let outcome = m.acquire_from(origin, "s1", owner("alice", None));

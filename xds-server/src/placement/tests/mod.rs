@@ -4,6 +4,7 @@ mod agents;
 mod choices;
 mod own;
 mod queues;
+mod reach;
 mod restarts;
 mod revoked;
 mod stories;
@@ -44,7 +45,7 @@ impl Machine {
             placement.add_instance(now, spec(name.as_str()));
             placement.set_up(now, name, true);
         }
-        placement.set_reach(now, "edge".into(), names.into_iter().collect());
+        placement.change_reach(now, &"edge".into(), &names, &[]);
         Self {
             placement,
             now,

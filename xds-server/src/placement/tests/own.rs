@@ -51,7 +51,7 @@ fn who_asks_for_something_else_than_they_have_gets_it_or_waits() {
         m.placement.set_up(m.now, &name.into(), true);
     }
     let names = ["web-1", "web-2"].map(InstanceName::from);
-    m.placement.set_reach(m.now, "edge".into(), names.into());
+    m.placement.change_reach(m.now, &"edge".into(), &names, &[]);
     m.pass(TIMING.learn_for);
     let ask = |m: &mut Machine, session: &str, subject: &str, region: &str| {
         m.requests += 1;

@@ -362,10 +362,8 @@ fn more_room_lets_them_in() {
         }),
         ("the proxy learns of it", |m| {
             m.placement.set_up(m.now, &"web-4".into(), true);
-            let all = (1..=4)
-                .map(|number| InstanceName::from(format!("web-{number}")))
-                .collect();
-            m.placement.set_reach(m.now, "edge".into(), all);
+            m.placement
+                .change_reach(m.now, &"edge".into(), &["web-4".into()], &[]);
         }),
         ("a cap is raised", |m| {
             m.placement.set_up(m.now, &"web-2".into(), true);
@@ -384,10 +382,8 @@ fn more_room_lets_them_in() {
             m.placement.set_up(m.now, &name, false);
         }
         m.placement.set_draining(m.now, &"web-3".into(), true);
-        let three = (1..=3)
-            .map(|number| InstanceName::from(format!("web-{number}")))
-            .collect();
-        m.placement.set_reach(m.now, "edge".into(), three);
+        m.placement
+            .change_reach(m.now, &"edge".into(), &[], &["web-4".into()]);
         ask(&mut m, "first", "a", 0).unwrap();
         assert_eq!(ask(&mut m, "second", "a", 0), None, "{what}");
         change(&mut m);

@@ -359,7 +359,7 @@ fn only_what_is_up_in_service_and_reachable_is_given() {
         ),
         (
             "out of the proxy's reach",
-            |p, now| p.set_reach(now, "edge".into(), HashSet::new()),
+            |p, now| p.change_reach(now, &"edge".into(), &[], &["web-1".into()]),
             false,
         ),
         (

@@ -9,7 +9,7 @@ use super::super::gateway::{
     Certificate, ClusterSpec, EndpointHealth, EndpointSpec, FilterSpec, ListenerSpec, Module,
     PoolSpec,
 };
-use super::super::resource::Inconsistent;
+use super::super::snapshot::Inconsistent;
 use super::*;
 
 mod golden;
@@ -126,7 +126,7 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
                     .collect();
                 names
                     .into_iter()
-                    .map(move |name| (kind, name.as_str()))
+                    .map(move |name| (kind, &**name))
                     .collect::<Vec<_>>()
             })
             .filter(|(kind, name)| {

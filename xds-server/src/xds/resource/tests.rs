@@ -40,68 +40,6 @@ fn versions_follow_content_and_survive_being_written() {
 }
 
 #[test]
-fn a_snapshot_is_consistent() {
-    use ResourceType::{Cluster, Endpoint, Extension, Listener, Route};
-
-    let named = |resource_type, name: &str| (resource_type, Resource::new(name, ""));
-    let referring = |resource_type, name: &str, to, to_name: &str| {
-        (
-            resource_type,
-            Resource::new(name, "").refers_to(to, to_name),
-        )
-    };
-    let name = || "a".to_owned();
-    type Resources = Vec<(ResourceType, Resource)>;
-    let cases: Vec<(Resources, Result<(), Inconsistent>)> = vec![
-        (vec![], Ok(())),
-        (
-            vec![named(Endpoint, "a"), referring(Cluster, "a", Endpoint, "a")],
-            Ok(()),
-        ),
-        (vec![named(Extension, "a")], Ok(())),
-        (
-            vec![referring(Cluster, "b", Endpoint, "a")],
-            Err(Inconsistent::Missing {
-                resource_type: Endpoint,
-                name: name(),
-            }),
-        ),
-        (
-            vec![referring(Listener, "l", Route, "a"), named(Endpoint, "a")],
-            Err(Inconsistent::Missing {
-                resource_type: Route,
-                name: name(),
-            }),
-        ),
-        (
-            vec![named(Endpoint, "a"), named(Cluster, "a")],
-            Err(Inconsistent::Unused {
-                resource_type: Endpoint,
-                name: name(),
-            }),
-        ),
-        (
-            vec![named(Route, "a")],
-            Err(Inconsistent::Unused {
-                resource_type: Route,
-                name: name(),
-            }),
-        ),
-        (
-            vec![named(Cluster, "a"), named(Cluster, "a")],
-            Err(Inconsistent::Twice {
-                resource_type: Cluster,
-                name: name(),
-            }),
-        ),
-    ];
-    for (resources, expected) in cases {
-        let shown = format!("{resources:?}");
-        assert_eq!(Snapshot::new(resources).map(drop), expected, "{shown}");
-    }
-}
-
-#[test]
 fn a_body_is_not_printed() {
     let shown = format!("{:?}", Resource::new("name", "SECRET"));
     assert!(

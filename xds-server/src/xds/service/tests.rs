@@ -1,27 +1,32 @@
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3::Locality;
+use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::discovery::v3::{
+    self as discovery, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+};
 use envoy_types::pb::google::rpc;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::Code;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, Streaming};
 
-use super::super::resource::Resource;
+use super::super::profile::{NodeMatch, Profile, Scope};
+use super::super::resource::{Resource, ResourceType};
+use super::super::stream::Dialect;
 use super::*;
 
 #[tokio::test]
 async fn a_proxy_is_given_what_is_published() {
     let mut world = World::start().await;
     let mut proxy = world.connect("edge-1").await;
-    world.server.publish(snapshot("1"));
+    world.publish("1");
     let first = proxy.hear().await;
     assert_eq!(named(&first), [("a", "1")]);
     assert_eq!(first.type_url, ResourceType::Cluster.type_url());
 
     proxy.answer(&first, None).await;
-    world.server.publish(snapshot("2"));
+    world.publish("2");
     let second = proxy.hear().await;
     assert_eq!(named(&second), [("a", "2")]);
     assert_ne!(first.nonce, second.nonce);
@@ -37,7 +42,7 @@ async fn a_proxy_is_given_what_is_published() {
     };
     let refused = StreamEvent::Refused {
         resource_type,
-        names: vec!["a".to_owned()],
+        names: vec!["a".into()],
         error: "no good".to_owned(),
     };
     assert_eq!(
@@ -77,7 +82,7 @@ async fn a_proxy_is_given_what_is_published() {
 #[tokio::test]
 async fn streams_are_told_apart_and_told_the_same() {
     let mut world = World::start().await;
-    world.server.publish(snapshot("1"));
+    world.publish("1");
     let mut proxies = [world.connect("edge-1").await, world.connect("edge-1").await];
     for proxy in &mut proxies {
         assert_eq!(named(&proxy.hear().await), [("a", "1")]);
@@ -160,7 +165,7 @@ async fn a_stream_without_a_node_is_refused() {
 #[tokio::test]
 async fn a_type_that_is_not_served_does_not_disturb_the_others() {
     let world = World::start().await;
-    world.server.publish(snapshot("1"));
+    world.publish("1");
     let mut proxy = world.connect("edge-1").await;
     let runtime = "type.googleapis.com/envoy.service.runtime.v3.Runtime".to_owned();
     proxy
@@ -171,7 +176,7 @@ async fn a_type_that_is_not_served_does_not_disturb_the_others() {
         .await;
     let first = proxy.hear().await;
     proxy.answer(&first, None).await;
-    world.server.publish(snapshot("2"));
+    world.publish("2");
     assert_eq!(named(&proxy.hear().await), [("a", "2")]);
 }
 
@@ -184,7 +189,7 @@ async fn streams_end_with_the_server() {
         ..
     } = World::start().await;
     let mut proxy = Proxy::connect(address, "edge-1").await;
-    server.publish(snapshot("1"));
+    server.publish_to_all(&Arc::new(snapshot("1")));
     proxy.hear().await;
     drop(server);
     assert_eq!(
@@ -203,52 +208,163 @@ async fn streams_end_with_the_server() {
 async fn events_that_nobody_reads_hold_nobody_up() {
     let mut world = World::start().await;
     world.events.close();
-    world.server.publish(snapshot("1"));
+    world.publish("1");
     let mut proxy = world.connect("edge-1").await;
     assert_eq!(named(&proxy.hear().await), [("a", "1")]);
 }
 
 #[tokio::test]
-async fn the_other_variant_is_refused_in_words() {
-    let world = World::start().await;
-    let (_requests, receiver) = mpsc::channel(1);
-    let refused = world
-        .client()
-        .await
-        .stream_aggregated_resources(ReceiverStream::new(receiver))
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("DELTA_GRPC"));
+async fn the_state_of_the_world_is_served_too() {
+    let mut world = World::start().await;
+    world.publish("1");
+    let (requests, receiver) = mpsc::channel(8);
+    let first = DiscoveryRequest {
+        node: first_request("edge-1").node,
+        type_url: ResourceType::Cluster.type_url().to_owned(),
+        ..DiscoveryRequest::default()
+    };
+    requests.send(first.clone()).await.unwrap();
+    let mut client = world.client().await;
+    let responses = client.stream_aggregated_resources(ReceiverStream::new(receiver));
+    let mut responses = responses.await.unwrap().into_inner();
+    let told = responses.message().await.unwrap().unwrap();
+    let bodies: Vec<_> = told
+        .resources
+        .iter()
+        .map(|any| any.value.as_slice())
+        .collect();
+    assert_eq!(bodies, [b"1"]);
+    assert!(!told.version_info.is_empty());
+    let answer = DiscoveryRequest {
+        node: None,
+        version_info: told.version_info,
+        response_nonce: told.nonce,
+        ..first
+    };
+    requests.send(answer).await.unwrap();
+    assert!(matches!(world.event().await, NodeEvent::Connected { .. }));
+    let event = world.event().await;
+    let acknowledged = |event: &NodeEvent| {
+        let NodeEvent::Stream { event, .. } = event else {
+            return false;
+        };
+        matches!(event, StreamEvent::Acknowledged { resources, .. } if resources.len() == 1)
+    };
+    assert!(acknowledged(&event), "{event:?}");
 }
 
-#[test]
-fn a_refused_secret_is_not_quoted() {
-    let refusal = |resource_type: ResourceType, message: &str| {
-        let message = DeltaDiscoveryRequest {
-            type_url: resource_type.type_url().to_owned(),
-            response_nonce: "1".to_owned(),
-            error_detail: Some(rpc::Status {
-                message: message.to_owned(),
-                ..rpc::Status::default()
-            }),
-            ..DeltaDiscoveryRequest::default()
-        };
-        plain_request(message)
-            .unwrap()
-            .answer
-            .unwrap()
-            .error
-            .unwrap()
+#[tokio::test]
+async fn each_profile_is_told_its_own() {
+    let of = |name: &str, cluster: Option<&str>| Profile {
+        name: name.into(),
+        fits: NodeMatch {
+            cluster: cluster.map(str::to_owned),
+            ..NodeMatch::default()
+        },
+        listeners: Scope::All,
+        pools: Scope::All,
     };
-    assert!(!refusal(ResourceType::Secret, "KEY").contains("KEY"));
-    assert_eq!(refusal(ResourceType::Route, "why"), "why");
-    // Cut within a character of two bytes.
+    let profiles = vec![of("blue", Some("b")), of("green", Some("g"))];
+    let world = World::of(Profiles::new(profiles).unwrap(), 8).await;
+    let views = ["1", "2"].map(|content| Arc::new(snapshot(content)));
+    let [one, two] = &views;
+    let views = [
+        ("blue".into(), Arc::clone(one)),
+        ("green".into(), Arc::clone(two)),
+    ];
+    world.server.publish(&views.into());
+    let from = |cluster: &str| {
+        let mut first = first_request("edge-1");
+        first.node.as_mut().unwrap().cluster = cluster.to_owned();
+        first
+    };
+    for (cluster, expected) in [("b", "1"), ("g", "2")] {
+        let mut proxy = Proxy::open(world.address, from(cluster)).await;
+        assert_eq!(named(&proxy.hear().await), [("a", expected)]);
+    }
+    let mut nobody = Proxy::open(world.address, from("else")).await;
+    let refused = nobody.responses.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("edge-1"), "{refused}");
+}
+
+#[tokio::test]
+async fn streams_tell_how_they_stand() {
+    let mut world = World::start().await;
+    world.publish("1");
+    let streams = world.server.streams();
+    let mut proxy = world.connect("edge-1").await;
+    let _other = world.connect("edge-2").await;
+    let told = proxy.hear().await;
+    let status = || async {
+        let status = streams.status(Some("edge-1")).await.pop().unwrap();
+        let types = status.types.clone().unwrap().pop().unwrap();
+        (status, types)
+    };
+    let names = |resources: &[Arc<Resource>]| {
+        let names = resources.iter().map(|resource| resource.name().to_string());
+        names.collect::<Vec<_>>()
+    };
+    let (sent, types) = status().await;
     assert_eq!(
-        refusal(ResourceType::Route, &format!("x{}", "é".repeat(MAX_ERROR))).len(),
-        MAX_ERROR - 1
+        (sent.node.id.as_str(), sent.dialect),
+        ("edge-1", Dialect::Delta)
     );
+    assert_eq!(sent.profile.as_str(), "default");
+    assert!(sent.address.unwrap().ip().is_loopback());
+    assert!(types.everything && types.names.is_empty());
+    assert_eq!(
+        (names(&types.unanswered), names(&types.acknowledged)),
+        (vec!["a".to_owned()], vec![])
+    );
+
+    proxy.answer(&told, None).await;
+    world.until_acknowledged().await;
+    let (_, types) = status().await;
+    assert_eq!(
+        (names(&types.unanswered), names(&types.acknowledged)),
+        (vec![], vec!["a".to_owned()])
+    );
+
+    world.publish("2");
+    let told = proxy.hear().await;
+    proxy.answer(&told, Some("no good")).await;
+    while !matches!(
+        world.event().await,
+        NodeEvent::Stream {
+            event: StreamEvent::Refused { .. },
+            ..
+        }
+    ) {}
+    let (_, types) = status().await;
+    let refused: Vec<_> = types
+        .refused
+        .iter()
+        .map(|(what, why)| (&**what.name(), &**why))
+        .collect();
+    assert_eq!(refused, [("a", "no good")]);
+    assert_eq!(streams.status(None).await.len(), 2);
+    assert_eq!(streams.count(), 2);
+}
+
+#[tokio::test]
+async fn no_more_streams_than_may_be() {
+    let mut world = World::of(Profiles::default(), 1).await;
+    world.publish("1");
+    let mut first = world.connect("edge-1").await;
+    first.hear().await;
+    let (_requests, receiver) = mpsc::channel(1);
+    let mut client = world.client().await;
+    let refused = client
+        .delta_aggregated_resources(ReceiverStream::new(receiver))
+        .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("xds.max_streams"), "{refused}");
+    drop(first);
+    while !matches!(world.event().await, NodeEvent::Disconnected { .. }) {}
+    let mut next = world.connect_when_there_is_room("edge-1").await;
+    next.hear().await;
 }
 
 struct World {
@@ -259,7 +375,11 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let (server, events) = XdsServer::new();
+        Self::of(Profiles::default(), 8).await
+    }
+
+    async fn of(profiles: Profiles, max_streams: usize) -> Self {
+        let (server, events) = XdsServer::new(profiles, max_streams);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = server.service();
@@ -284,6 +404,37 @@ impl World {
         Proxy::connect(self.address, node).await
     }
 
+    fn publish(&self, content: &str) {
+        self.server.publish_to_all(&Arc::new(snapshot(content)));
+    }
+
+    /// An end is told before its place is free.
+    async fn connect_when_there_is_room(&self, node: &str) -> Proxy {
+        loop {
+            let (requests, receiver) = mpsc::channel(8);
+            requests.send(first_request(node)).await.unwrap();
+            let mut client = self.client().await;
+            let opened = client.delta_aggregated_resources(ReceiverStream::new(receiver));
+            if let Ok(responses) = opened.await {
+                let responses = responses.into_inner();
+                return Proxy {
+                    requests,
+                    responses,
+                };
+            }
+        }
+    }
+
+    async fn until_acknowledged(&mut self) {
+        let acknowledged = |event: &NodeEvent| {
+            let NodeEvent::Stream { event, .. } = event else {
+                return false;
+            };
+            matches!(event, StreamEvent::Acknowledged { .. })
+        };
+        while !acknowledged(&self.event().await) {}
+    }
+
     async fn event(&mut self) -> NodeEvent {
         tokio::time::timeout(PATIENCE, self.events.recv())
             .await
@@ -305,8 +456,12 @@ struct Proxy {
 
 impl Proxy {
     async fn connect(address: std::net::SocketAddr, node: &str) -> Self {
+        Self::open(address, first_request(node)).await
+    }
+
+    async fn open(address: std::net::SocketAddr, first: DeltaDiscoveryRequest) -> Self {
         let (requests, receiver) = mpsc::channel(8);
-        requests.send(first_request(node)).await.unwrap();
+        requests.send(first).await.unwrap();
         let responses = client(address)
             .await
             .delta_aggregated_resources(ReceiverStream::new(receiver))

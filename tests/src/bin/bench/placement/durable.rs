@@ -15,7 +15,7 @@ use berth::placement::{
 };
 use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
-use berth::xds::{Certificate, FilterSpec, Gateway, Module, PoolSpec, XdsServer};
+use berth::xds::{Certificate, FilterSpec, Gateway, Module, PoolSpec, Profiles, XdsServer};
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -231,7 +231,7 @@ impl Side {
             unix: clock::unix_millis(),
         })?;
         let (writer, journal, progress) = Writer::start(store, 1, clock)?;
-        let (xds, nodes) = XdsServer::new();
+        let (xds, nodes) = XdsServer::new(Profiles::default(), 8);
         // There are no probes: its instances are up from the start.
         let (_, probes) = mpsc::channel(1);
         let (controller, task) = controller::run(Parts {
@@ -316,8 +316,8 @@ fn placement(clock: Clock) -> Placement {
         placement.add_instance(now, spec);
         placement.set_up(now, &name.into(), true);
     }
-    let all = names().map(Into::into).collect();
-    placement.set_reach(now, NODE.into(), all);
+    let all: Vec<_> = names().map(Into::into).collect();
+    placement.change_reach(now, &NODE.into(), &all, &[]);
     placement.advance(now);
     placement
 }

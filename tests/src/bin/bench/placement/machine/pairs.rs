@@ -179,8 +179,8 @@ pub(super) fn empty(instances: usize) -> Placement {
         placement.add_instance(now, spec);
         placement.set_up(now, &name.as_str().into(), true);
     }
-    let reached = names.iter().map(|name| name.as_str().into()).collect();
-    placement.set_reach(now, "edge".into(), reached);
+    let reached: Vec<_> = names.iter().map(|name| name.as_str().into()).collect();
+    placement.change_reach(now, &"edge".into(), &reached, &[]);
     placement.advance(now);
     placement
 }

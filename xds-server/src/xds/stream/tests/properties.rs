@@ -11,7 +11,7 @@ proptest! {
 
     #[test]
     fn any_exchange_converges(operations in prop::collection::vec(operation(), 0..40)) {
-        let mut client = Client::default();
+        let mut client = Client::new();
         for operation in operations {
             client.perform(&operation);
         }
@@ -20,7 +20,7 @@ proptest! {
 }
 
 #[derive(Clone, Debug)]
-enum Operation {
+pub(super) enum Operation {
     /// Another world.
     World(Vec<(ResourceType, &'static str, &'static str)>),
     Subscribe(ResourceType, &'static str),
@@ -33,7 +33,7 @@ enum Operation {
     Reconnect,
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(super) fn operation() -> impl Strategy<Value = Operation> {
     let types = || {
         prop::sample::select(&[
             ResourceType::Cluster,
@@ -73,13 +73,12 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 /// A client that takes everything but what starts with `bad`, and checks what it is told.
-#[derive(Default)]
 struct Client {
-    stream: DeltaStream,
+    stream: XdsStream,
     snapshot: Option<Arc<Snapshot>>,
     wants: BTreeMap<ResourceType, BTreeSet<&'static str>>,
     holds: BTreeMap<(ResourceType, String), Arc<Resource>>,
-    outstanding: BTreeMap<ResourceType, DeltaResponse>,
+    outstanding: BTreeMap<ResourceType, XdsResponse>,
     refused: BTreeSet<(ResourceType, String, String)>,
     /// When a name was last told on this stream, counted in responses.
     told: BTreeMap<(ResourceType, String), u64>,
@@ -87,6 +86,19 @@ struct Client {
 }
 
 impl Client {
+    fn new() -> Self {
+        Self {
+            stream: XdsStream::new(Dialect::Delta),
+            snapshot: None,
+            wants: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            told: BTreeMap::new(),
+            responses: 0,
+        }
+    }
+
     fn perform(&mut self, operation: &Operation) {
         match operation {
             Operation::World(resources) => {
@@ -132,7 +144,7 @@ impl Client {
     }
 
     fn reconnect(&mut self) {
-        self.stream = DeltaStream::default();
+        self.stream = XdsStream::new(Dialect::Delta);
         self.outstanding.clear();
         self.refused.clear();
         self.told.clear();
@@ -188,16 +200,16 @@ impl Client {
             for resource in &response.resources {
                 if self.wants(kind, resource.name()) {
                     self.holds
-                        .insert((kind, resource.name().to_owned()), Arc::clone(resource));
+                        .insert((kind, resource.name().to_string()), Arc::clone(resource));
                 }
             }
             for name in &response.removed {
-                self.holds.remove(&(kind, name.clone()));
+                self.holds.remove(&(kind, name.to_string()));
             }
         } else if let [resource] = response.resources.as_slice() {
             self.refused.insert((
                 kind,
-                resource.name().to_owned(),
+                resource.name().to_string(),
                 resource.version().to_string(),
             ));
         }
@@ -218,7 +230,7 @@ impl Client {
             answer: None,
         };
         fill(&mut request);
-        self.stream.handle_request(request);
+        self.stream.handle_delta(request).unwrap();
         self.listen();
     }
 
@@ -237,7 +249,7 @@ impl Client {
                 assert!(
                     !self
                         .holds
-                        .get(&(resource_type, name.clone()))
+                        .get(&(resource_type, name.to_string()))
                         .is_some_and(|held| held.body().starts_with(b"bad"))
                 );
             }
@@ -249,12 +261,12 @@ impl Client {
                 .resources
                 .iter()
                 .map(|resource| resource.name())
-                .chain(response.removed.iter().map(String::as_str))
+                .chain(&response.removed)
             {
                 assert!(self.wants(kind, name), "{name} is of no interest");
             }
             for resource in &response.resources {
-                let name = resource.name().to_owned();
+                let name = resource.name().to_string();
                 let version = resource.version().to_string();
                 assert!(
                     !self.refused.contains(&(kind, name.clone(), version)),
@@ -295,7 +307,7 @@ impl Client {
                 .values()
                 .filter(|resource| self.wants(kind, resource.name()))
             {
-                let key = (kind, resource.name().to_owned());
+                let key = (kind, resource.name().to_string());
                 let is_held = self
                     .holds
                     .get(&key)

@@ -4,22 +4,31 @@ use super::*;
 
 mod properties;
 mod scenarios;
+mod sotw_properties;
+mod sotw_scenarios;
 
 #[test]
 fn exchanges() {
     for (title, script) in scenarios::SCENARIOS {
-        run(title, script);
+        run(Dialect::Delta, title, script);
+    }
+    for (title, script) in sotw_scenarios::SCENARIOS {
+        run(Dialect::StateOfTheWorld, title, script);
     }
 }
 
 #[track_caller]
-fn run(title: &str, script: &str) {
-    let mut stream = DeltaStream::default();
+fn run(dialect: Dialect, title: &str, script: &str) {
+    let mut stream = XdsStream::new(dialect);
     let mut last_nonces: BTreeMap<ResourceType, String> = BTreeMap::new();
     let mut lines = script.lines().map(str::trim).peekable();
     while let Some(line) = lines.next() {
         match line.split_once(' ') {
-            Some((">", request)) => stream.handle_request(parse_request(request, &last_nonces)),
+            Some((">", request)) => match dialect {
+                Dialect::Delta => stream.handle_delta(parse_request(request, &last_nonces)),
+                Dialect::StateOfTheWorld => stream.handle_sotw(parse_sotw(request, &last_nonces)),
+            }
+            .unwrap(),
             _ => stream.handle_snapshot(Arc::new(parse_world(line))),
         }
         let mut told = Vec::new();
@@ -90,6 +99,40 @@ fn parse_request(text: &str, last_nonces: &BTreeMap<ResourceType, String>) -> De
     request
 }
 
+fn parse_sotw(text: &str, last_nonces: &BTreeMap<ResourceType, String>) -> SotwRequest {
+    let (text, error) = match text.split_once(" nack ") {
+        Some((text, error)) => (text, Some(error.to_owned())),
+        None => (text, None),
+    };
+    let mut words = text.split_whitespace();
+    let resource_type = parse_type(words.next().unwrap());
+    let last_nonce = || last_nonces.get(&resource_type).cloned().unwrap_or_default();
+    let mut request = SotwRequest {
+        resource_type,
+        names: Vec::new(),
+        version: String::new(),
+        nonce: error.as_ref().map(|_| last_nonce()).unwrap_or_default(),
+        error,
+    };
+    let mut claims = BTreeMap::new();
+    for word in words {
+        if word == "ack" {
+            request.nonce = last_nonce();
+        } else if let Some(nonce) = word.strip_prefix("ack#") {
+            request.nonce = nonce.to_owned();
+        } else if let Some(claim) = word.strip_prefix('@') {
+            let (name, content) = claim.split_once('=').unwrap();
+            claims.insert(name, Arc::new(resource(name, content)));
+        } else {
+            request.names.push(word.to_owned());
+        }
+    }
+    if !claims.is_empty() {
+        request.version = sotw::state_version(claims.values());
+    }
+    request
+}
+
 /// A world in which each cluster refers to the endpoints of its name, and each listener to every route.
 fn parse_world(text: &str) -> Snapshot {
     let list = text.strip_prefix("world").unwrap();
@@ -152,7 +195,7 @@ fn show_event(event: &StreamEvent) -> String {
     }
 }
 
-fn show(resource_type: ResourceType, resources: &[Arc<Resource>], removed: &[String]) -> String {
+fn show(resource_type: ResourceType, resources: &[Arc<Resource>], removed: &[Arc<str>]) -> String {
     let (label, _) = TYPES
         .iter()
         .find(|(_, known)| *known == resource_type)
