@@ -97,6 +97,10 @@ vectors:
     mkdir -p .tools/wycheproof
     mv "$fetched"/*.json .tools/wycheproof
 
+# Checks the manifests for Envoy Gateway and Istio by their published schemas, which it fetches from GitHub.
+manifests: _envoy filter _crds
+    @cargo test --quiet --package berth-tests --test manifests
+
 # Checks licences, advisories and sources of what we depend on.
 deny:
     @command -v cargo-deny >/dev/null || { echo 'cargo-deny is not installed: cargo install --locked cargo-deny'; exit 1; }
@@ -106,6 +110,39 @@ deny:
 golden:
     @BERTH_UPDATE_GOLDEN=1 cargo {{ test_runner }} --package berth golden
     @git --no-pager diff --stat
+
+# Custom resource definitions of Envoy Gateway 1.9.0, with those of the Gateway API that it brings, and of Istio 1.30.3;
+# BERTH_CRDS names a folder that has them already.
+_crds:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if test -n "${BERTH_CRDS:-}" || test -d .tools/crds; then exit; fi
+    echo 'Fetching the schemas of Envoy Gateway 1.9.0 and Istio 1.30.3 (4 MB) from GitHub into .tools/crds' >&2
+    gateway=https://raw.githubusercontent.com/envoyproxy/gateway/39763b1c07ec30a5526fe70434a2cfe4181de642/charts/gateway-helm/charts/crds/crds
+    istio=https://raw.githubusercontent.com/istio/istio/56df41f63e513f834c9a3af33d8aed82d1d961f2/manifests/charts/base/files
+    mkdir -p .tools
+    fetched=$(mktemp -d .tools/fetch-XXXXXX)
+    trap 'rm -rf "$fetched"' EXIT
+    urls=("$gateway/gatewayapi-crds.yaml" "$istio/crd-all.gen.yaml")
+    for kind in clienttrafficpolicies envoyextensionpolicies envoypatchpolicies envoyproxies httproutefilters; do
+        urls+=("$gateway/generated/gateway.envoyproxy.io_$kind.yaml")
+    done
+    curl --fail --silent --show-error --location --output-dir "$fetched" --remote-name-all "${urls[@]}" || {
+        echo 'GitHub cannot be reached: the schemas are not checked. Name a folder that has them in BERTH_CRDS.' >&2
+        exit
+    }
+    (cd "$fetched" && sha256sum --check --quiet) <<'PINNED'
+    dcb43ff6b9af2f629b80b6a82597f5a91db259c757e66cc5353ac007da28351a  crd-all.gen.yaml
+    2c7eaa1ce30de626e9c362b8d9002281c2f435f970020fa81902ad7f30b38d5b  gateway.envoyproxy.io_clienttrafficpolicies.yaml
+    92f4dfdd67be4b242511381d6175f517782e655233fdf5b5e28a400ea5601f79  gateway.envoyproxy.io_envoyextensionpolicies.yaml
+    8e9110c32b414ea5c43a85e272dc2dee8917ed0bfa36a9a2b72fde1f3fba6083  gateway.envoyproxy.io_envoypatchpolicies.yaml
+    3e9ea2f348445e3798b02daf02bf024b0d944227cf5ef8a18da7f675a1afd223  gateway.envoyproxy.io_envoyproxies.yaml
+    ad46193dbec0a28cc97fa93a64bcd1f464858544d884eeac5e4d767526dcfd3d  gateway.envoyproxy.io_httproutefilters.yaml
+    f0342ed49e7cd1b62624659984ea2934addd334efc8630827d0e1a81194b157a  gatewayapi-crds.yaml
+    PINNED
+    # Renamed into place whole: an interrupted fetch leaves nothing that looks complete.
+    mv "$fetched" .tools/crds
+    trap - EXIT
 
 _wasm_target:
     @test -d "$(rustc --print sysroot)/lib/rustlib/{{ wasm_target }}" || rustup target add {{ wasm_target }}

@@ -77,6 +77,25 @@ impl ControlPlane {
         printed(command, format!("berth bootstrap --node-id {node}")).await
     }
 
+    /// What `berth bootstrap --static` prints for one Envoy.
+    pub(crate) async fn static_configuration(
+        &self,
+        node: &str,
+        admin_port: u16,
+    ) -> Result<String, Error> {
+        let port = admin_port.to_string();
+        let mut command = Command::new(&self.executable);
+        command
+            .args(["bootstrap", "--static", "--node-id", node])
+            .args(["--admin-port", &port, "--config"])
+            .arg(&self.config);
+        printed(
+            command,
+            format!("berth bootstrap --static --node-id {node}"),
+        )
+        .await
+    }
+
     /// What an operator's command, such as `instances drain web-1`, prints when it is put to this control plane.
     ///
     /// # Errors

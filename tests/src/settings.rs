@@ -37,6 +37,10 @@ pub(crate) struct Settings<'a> {
     pub(crate) private_key: &'a Path,
     pub(crate) by_sni: &'a [SniFiles],
     pub(crate) filter_module: &'a Path,
+    /// How the module comes to Envoys, instead of the default.
+    pub(crate) filter_delivery: Option<&'a str>,
+    /// The nodes that have every pool by their own configuration.
+    pub(crate) static_nodes: &'a [String],
     pub(crate) when_away: WhenAway,
     pub(crate) client_ca: Option<&'a Path>,
     pub(crate) jwks_file: &'a Path,
@@ -102,8 +106,14 @@ impl Settings<'_> {
             },
             filter: Filter {
                 module: self.filter_module,
+                delivery: self.filter_delivery,
                 when_control_plane_away: self.when_away,
             },
+            static_proxies: self
+                .static_nodes
+                .iter()
+                .map(|node| StaticProxy { node })
+                .collect(),
             admission: self.admission(),
             pools: self.pools.iter().map(PoolEntry::new).collect(),
             timing: Timing {
@@ -167,6 +177,8 @@ struct File<'a> {
     listeners: Vec<Listener>,
     tls: Tls<'a>,
     filter: Filter<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    static_proxies: Vec<StaticProxy<'a>>,
     admission: Map<String, Value>,
     pools: Vec<PoolEntry<'a>>,
     timing: Timing,
@@ -221,8 +233,15 @@ pub(crate) struct SniFiles {
 }
 
 #[derive(Serialize)]
+struct StaticProxy<'a> {
+    node: &'a str,
+}
+
+#[derive(Serialize)]
 struct Filter<'a> {
     module: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'a str>,
     when_control_plane_away: WhenAway,
 }
 

@@ -213,7 +213,7 @@ impl EcdsFile {
 
     /// An Envoy's that takes the filter from here, and instances from the control plane.
     fn bootstrap(&self) -> String {
-        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/join/envoy.yaml");
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/listeners/envoy.yaml");
         let template = fs::read_to_string(template).unwrap();
         let ads = "config_source: { ads: {}, resource_api_version: V3, initial_fetch_timeout: 2s }";
         assert_eq!(template.matches(ads).count(), 1, "the template has changed");

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use berth_admission::Family;
 use tokio::sync::{mpsc, oneshot};
+use tonic::codegen::Bytes;
 
 use crate::fleet::{self, Health};
 use crate::placement::{
@@ -133,6 +134,7 @@ pub(crate) enum Event {
     Check(Acquire, Reply<Result<(), NotPlaced>>),
     Drain(InstanceName, bool, Reply<Result<(), OrderError>>),
     FilterConfiguration(String),
+    FilterModule(Bytes),
     Instances(Reply<Vec<InstanceStatus>>),
     InstanceTls(PoolName, InstanceTls),
     LiftRevocation(RevocationId, Reply<Result<bool, NotStored>>),
@@ -270,6 +272,15 @@ impl Controller {
     /// [`Gone`].
     pub async fn reach_by_tls(&self, pool: PoolName, tls: InstanceTls) -> Result<(), Gone> {
         let event = Event::InstanceTls(pool, tls);
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    /// Sends all proxies this module from now on. What is live goes on in the one it began with.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn replace_module(&self, module: Bytes) -> Result<(), Gone> {
+        let event = Event::FilterModule(module);
         self.events.send(event).await.map_err(|_| Gone)
     }
 

@@ -7,14 +7,13 @@ mod reflection;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_admission::PolicyConfig;
 use berth_proto::session::v1::sessions_server::SessionsServer;
 use futures_util::FutureExt;
-use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -26,16 +25,19 @@ use crate::admin::{self, KeysView};
 use crate::admission::Admitter;
 use crate::certificates;
 use crate::clock::Clock;
-use crate::config::{Config, WhenControlPlaneAway};
+use crate::config::{Config, Delivery};
 use crate::controller::{self, Controller, Durability, Ended, InvalidStart, Parts};
+use crate::filter::{self, longest_hold};
 use crate::keys::{self, Current, Keys, Setup, StartError};
+use crate::module;
 use crate::placement::{LEARNING_QUEUE, Placement, Timing};
 use crate::probes::{Probes, SetupError, Target};
 use crate::sessions::SessionService;
+use crate::static_proxies::{StaticProxies, StaticReach};
 use crate::store::LoadError;
 use crate::tls::{self, Denials, Incoming};
 use crate::xds::{
-    Certificates, FilterSpec, Gateway, Generator, InvalidGateway, ListenerSpec, PoolSpec,
+    Certificates, FilterSpec, Gateway, Generator, InvalidGateway, ListenerSpec, Module, PoolSpec,
     StatusService, XdsServer,
 };
 
@@ -79,6 +81,14 @@ pub enum ServeError {
     /// The filter's configuration cannot be written as JSON.
     #[error("the filter's configuration: {0}")]
     FilterConfiguration(#[from] serde_json::Error),
+    /// The module, which is sent from here, cannot be read.
+    #[error("cannot read {}: {error} (`filter.module`)", path.display())]
+    Module {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// There is no way to get the issuers' keys.
     #[error(transparent)]
     Keys(#[from] StartError),
@@ -101,16 +111,18 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`].
 pub async fn run(config: Config) -> Result<(), ServeError> {
-    let xds_listener = bind("xds", config.xds).await?;
-    let admin_listener = bind("admin", config.admin).await?;
+    let xds_listener = bind("xds", config.xds)?;
+    let admin_listener = bind("admin", config.admin)?;
     let clock = Clock::start();
     let denials = Denials::new(clock);
     let keys = keys(&config, clock).await?;
     let mut admission = keys.watch();
-    let configuration = filter_configuration(&config, &admission.borrow_and_update().config)?;
+    let configuration = filter::configuration(&config, &admission.borrow_and_update().config)?;
     let (certificates, reloads) = certificates::watch(config.tls.clone());
     tokio::spawn(reloads);
-    let generator = Generator::new(gateway(&config, configuration), &config.profiles)?;
+    let module = module_for_proxies(&config)?;
+    let gateway = gateway(&config, module.clone(), configuration);
+    let generator = Generator::new(gateway, &config.profiles)?;
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
     let (xds, nodes) = XdsServer::new(config.profiles.clone(), MAX_STREAMS);
@@ -150,6 +162,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         nodes,
         placement,
         probes: results,
+        static_proxies: static_proxies(&config),
         xds,
     })?;
     let admitter = Admitter::new(keys.clone(), clock, hash_seed());
@@ -181,6 +194,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     });
     let watching = tokio::spawn(tls::watch_instances(watched.collect(), controller.clone()));
     let admin = admin::router(controller.clone(), history, known_keys, node_streams);
+    if let Module::Inline(first) = module {
+        let path = config.filter.module.clone();
+        tokio::spawn(module::watch(path, first, controller.clone()));
+    }
     let told = async {
         tokio::try_join!(
             tell_filters(&config, admission, controller.clone()),
@@ -240,14 +257,22 @@ async fn serve(
     }
 }
 
-async fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| ServeError::Bind {
-            field,
-            address,
-            error,
-        })
+fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A control plane that was restarted is not kept from its port by connections that linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| ServeError::Bind {
+        field,
+        address,
+        error,
+    })
 }
 
 async fn told_to_stop() -> io::Result<&'static str> {
@@ -280,6 +305,15 @@ fn placement(config: &Config, clock: Clock, term: u64) -> Placement {
     placement
 }
 
+fn static_proxies(config: &Config) -> StaticProxies {
+    let reaches = config.static_proxies.iter().map(|proxy| StaticReach {
+        nodes: proxy.nodes.clone(),
+        zone: proxy.zone.clone(),
+        instances: config.instances_of(proxy),
+    });
+    StaticProxies::new(reaches.collect())
+}
+
 /// Another one for each process: nobody outside can know which names share a bucket.
 fn hash_seed() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -306,7 +340,7 @@ async fn tell_filters(
 ) -> Result<(), serde_json::Error> {
     while admission.changed().await.is_ok() {
         let policy = Arc::clone(&admission.borrow_and_update().config);
-        let configuration = filter_configuration(config, &policy)?;
+        let configuration = filter::configuration(config, &policy)?;
         if controller.configure_filters(configuration).await.is_err() {
             break;
         }
@@ -327,7 +361,19 @@ async fn tell_certificates(
     }
 }
 
-fn gateway(config: &Config, configuration_json: String) -> Gateway {
+/// The module as proxies are told of it.
+fn module_for_proxies(config: &Config) -> Result<Module, ServeError> {
+    let path = config.filter.module.clone();
+    match config.filter.delivery {
+        Delivery::File => Ok(Module::File(path)),
+        Delivery::Inline => match std::fs::read(&path) {
+            Ok(content) => Ok(Module::Inline(content.into())),
+            Err(error) => Err(ServeError::Module { path, error }),
+        },
+    }
+}
+
+fn gateway(config: &Config, module: Module, configuration_json: String) -> Gateway {
     let listeners = config.listeners.iter().map(|listener| ListenerSpec {
         name: listener.name.clone(),
         address: listener.address,
@@ -342,32 +388,13 @@ fn gateway(config: &Config, configuration_json: String) -> Gateway {
         listeners: listeners.collect(),
         certificates: config.tls.presented(),
         filter: FilterSpec {
-            module_path: config.filter.module.clone(),
+            module,
             vm_id: "berth".to_owned(),
             configuration_json,
         },
         handshake_timeout: config.timing.handshake_timeout,
         pools: pools.collect(),
     }
-}
-
-fn filter_configuration(
-    config: &Config,
-    policy: &PolicyConfig,
-) -> Result<String, serde_json::Error> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    serde_json::to_string(&FilterConfiguration {
-        admission: policy.for_filters(),
-        control_plane: ControlPlane {
-            cluster: "berth",
-            when_away: match config.filter.when_control_plane_away {
-                WhenControlPlaneAway::Wait => "wait",
-                WhenControlPlaneAway::Refuse => "refuse",
-            },
-            hold_ms: millis(longest_hold(config)),
-            tick_ms: millis(config.timing.tick),
-        },
-    })
 }
 
 /// How many calls a connection may have under way. A proxy may be the one behind every request that is held; with this it
@@ -385,26 +412,9 @@ fn streams(config: &Config) -> u32 {
         .saturating_add(PASSING)
 }
 
-fn longest_hold(config: &Config) -> Duration {
-    let holds = config.pools.iter().map(|pool| pool.policy.hold);
-    holds.max().unwrap_or_default()
-}
-
-/// What the filter is told; `filters/envoy` reads it.
-#[derive(Serialize)]
-struct FilterConfiguration {
-    admission: PolicyConfig,
-    control_plane: ControlPlane,
-}
-
-#[derive(Serialize)]
-struct ControlPlane {
-    /// The static cluster of the bootstrap that `berth bootstrap` prints.
-    cluster: &'static str,
-    when_away: &'static str,
-    hold_ms: u64,
-    tick_ms: u64,
-}
+/// How many connections may wait to be taken in: all proxies come at once when a control plane is back, and who finds no
+/// place here tries again a second later.
+const BACKLOG: u32 = 4_096;
 
 /// How long an agent may take to do as it is told before the runtime is restarted.
 const AGENT_WITHIN: Duration = Duration::from_secs(10);

@@ -10,9 +10,14 @@ use std::{
 use tempfile::TempDir;
 
 /// Every document with something to type in it.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "envoy/README.md",
+    "envoy/envoy-gateway/README.md",
+    "envoy/filter/README.md",
+    "envoy/gateway/README.md",
+    "envoy/istio/README.md",
+    "envoy/listeners/README.md",
     "examples/README.md",
     "filters/admission/README.md",
     "filters/envoy/README.md",

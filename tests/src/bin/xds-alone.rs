@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use berth::xds::{
     Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator, Inconsistent,
-    InvalidGateway, InvalidInstance, PoolSpec, Profiles, XdsServer,
+    InvalidGateway, InvalidInstance, Module, PoolSpec, Profiles, XdsServer,
 };
 use clap::Parser;
 use tokio::net::TcpSocket;
@@ -147,7 +147,7 @@ fn gateway(pools: usize) -> Gateway {
         },
         client_ca_pem: None,
         filter: FilterSpec {
-            module_path: PathBuf::from("berth_filter.wasm"),
+            module: Module::File(PathBuf::from("berth_filter.wasm")),
             vm_id: "berth".to_owned(),
             configuration_json: "{}".to_owned(),
         },

@@ -1,5 +1,7 @@
 //! What a world is made of, and making it.
 
+mod envoys;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use berth_client::Family;
 use berth_runtime_emulator::EmulatorConfig;
 use serde_json::{Map, Value, json};
 
-use super::template::{filled_in, join_template, with_access_log};
+use super::template::with_access_log;
 use super::{PlacedEmulator, World, XdsTls, start_emulator};
 use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, SniFiles, object};
 use crate::{
@@ -28,6 +30,8 @@ pub struct WorldBuilder {
     emulator: Box<dyn Fn(EmulatorConfig) -> EmulatorConfig + Send>,
     envoys: u16,
     joined_envoys: u16,
+    static_envoys: u16,
+    filter_module: Option<PathBuf>,
     zone: Option<String>,
     bootstrap: Option<String>,
     more_keys: Vec<Value>,
@@ -55,6 +59,8 @@ impl Default for WorldBuilder {
             emulator: Box::new(std::convert::identity),
             envoys: 1,
             joined_envoys: 0,
+            static_envoys: 0,
+            filter_module: None,
             zone: None,
             bootstrap: None,
             more_keys: Vec::new(),
@@ -120,11 +126,26 @@ impl WorldBuilder {
     }
 
     /// How many Envoys there are besides that have listeners and routes of their own and take only what they need
-    /// (`envoy/join/envoy.yaml`). Their indices follow the others'; a client is told which one it comes
+    /// (`envoy/listeners/envoy.yaml`). Their indices follow the others'; a client is told which one it comes
     /// [by](crate::ClientBuilder::by).
     #[must_use]
     pub fn joined_envoys(mut self, count: u16) -> Self {
         self.joined_envoys = count;
+        self
+    }
+
+    /// How many Envoys there are besides that take nothing over xDS (`berth bootstrap --static`). Their indices come last,
+    /// and they listen on the same ports as those of [`envoys`](Self::envoys).
+    #[must_use]
+    pub fn static_envoys(mut self, count: u16) -> Self {
+        self.static_envoys = count;
+        self
+    }
+
+    /// The control plane sends this module to Envoys, rather than have them read the usual one on their own host.
+    #[must_use]
+    pub fn module_sent(mut self, path: &Path) -> Self {
+        self.filter_module = Some(path.to_owned());
         self
     }
 
@@ -198,14 +219,14 @@ impl WorldBuilder {
     }
 
     /// Has Envoys start from this bootstrap instead of the control plane's. They have one listener, which both families
-    /// come to; the blanks are those of `envoy/join/envoy.yaml`.
+    /// come to; the blanks are those of `envoy/listeners/envoy.yaml`.
     #[must_use]
     pub fn bootstrap(mut self, template: &str) -> Self {
         self.bootstrap = Some(template.to_owned());
         self
     }
 
-    /// Has Envoys start from `envoy/join/envoy.yaml`, with an access log besides that has these members, each with its
+    /// Has Envoys start from `envoy/listeners/envoy.yaml`, with an access log besides that has these members, each with its
     /// command operator: see [`World::access_log`].
     ///
     /// # Errors
@@ -325,28 +346,15 @@ impl WorldBuilder {
         if self.bootstrap.is_some() {
             sockets.native = sockets.https;
         }
-        let mut specs = self.own_envoys(&sockets, &mut ports, folder)?;
-        let fill = |template: &str, spec: &EnvoySpec| {
-            filled_in(template, spec, sockets.xds_port, &certificates)
-        };
-        for spec in &specs {
-            let bootstrap = match &self.bootstrap {
-                Some(template) => fill(template, spec),
-                None => {
-                    let zone = self.zone.as_deref();
-                    let files = xds_tls.as_ref().map(|tls| tls.envoy(folder, &spec.name));
-                    let files = files.transpose()?;
-                    control_plane
-                        .bootstrap(&spec.name, spec.admin_port, zone, files.as_ref())
-                        .await?
-                }
-            };
-            write(&spec.bootstrap, &bootstrap)?;
-        }
-        for spec in self.envoys_that_join(&mut ports, folder)? {
-            write(&spec.bootstrap, &fill(&join_template()?, &spec))?;
-            specs.push(spec);
-        }
+        let specs = self
+            .write_bootstraps(
+                &control_plane,
+                &sockets,
+                (&certificates, xds_tls.as_ref()),
+                &mut ports,
+                folder,
+            )
+            .await?;
         let world = World {
             https: sockets.https,
             native: sockets.native,
@@ -390,6 +398,7 @@ impl WorldBuilder {
             keys.extend_from_slice(&self.more_keys);
         }
         write(&jwks_file, &jwks.to_string())?;
+        let usual_module = programs::filter_module()?;
         let settings = Settings {
             xds_port: sockets.xds_port,
             xds_tls: xds_tls.map(|tls| &tls.berth),
@@ -399,7 +408,9 @@ impl WorldBuilder {
             native_port: sockets.native.port(),
             certificate_chain: &certificates.chain,
             private_key: &certificates.private_key,
-            filter_module: &programs::filter_module()?,
+            filter_module: self.filter_module.as_deref().unwrap_or(&usual_module),
+            filter_delivery: self.filter_module.is_some().then_some("inline"),
+            static_nodes: &self.static_nodes(),
             when_away: self.when_away,
             by_sni: &self.by_sni,
             client_ca: self.client_ca.as_deref(),
@@ -466,49 +477,6 @@ impl WorldBuilder {
             });
         }
         Ok((pools, instances))
-    }
-
-    fn own_envoys(
-        &self,
-        sockets: &Sockets,
-        ports: &mut Ports,
-        folder: &Path,
-    ) -> Result<Vec<EnvoySpec>, Error> {
-        (0..self.envoys)
-            .map(|index| {
-                let (https, native) = (sockets.https, sockets.native);
-                Ok(self.envoy(index, ports.take()?, https, native, folder))
-            })
-            .collect()
-    }
-
-    fn envoys_that_join(&self, ports: &mut Ports, folder: &Path) -> Result<Vec<EnvoySpec>, Error> {
-        (self.envoys..self.envoys + self.joined_envoys)
-            .map(|index| {
-                let both = (Ipv4Addr::LOCALHOST, ports.take()?).into();
-                Ok(self.envoy(index, ports.take()?, both, both, folder))
-            })
-            .collect()
-    }
-
-    fn envoy(
-        &self,
-        index: u16,
-        admin_port: u16,
-        https: SocketAddr,
-        native: SocketAddr,
-        folder: &Path,
-    ) -> EnvoySpec {
-        let name = format!("envoy-{index}");
-        EnvoySpec {
-            bootstrap: folder.join(format!("{name}.yaml")),
-            name,
-            workers: self.envoy_workers,
-            log_level: self.envoy_log_level.clone(),
-            admin_port,
-            https,
-            native,
-        }
     }
 }
 

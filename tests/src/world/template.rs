@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::{Certificates, EnvoySpec, Error, programs};
 
-/// `envoy/join/envoy.yaml`: an Envoy that was there already, with blanks.
+/// `envoy/listeners/envoy.yaml`: an Envoy that was there already, with blanks.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn join_template() -> Result<String, Error> {
-    let path = programs::project().join("envoy/join/envoy.yaml");
+    let path = programs::project().join("envoy/listeners/envoy.yaml");
     fs::read_to_string(&path).map_err(Error::io(path.display()))
 }
 

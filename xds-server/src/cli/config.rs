@@ -3,19 +3,25 @@
 use std::{
     fmt::Write,
     io::{self, Write as _},
+    iter,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
-    clock,
-    config::{Config, ConfigError, zone},
+    clock::{self, Clock},
+    config::{Config, ConfigError, Pool, zone},
+    filter, keys,
     placement::Zone,
     telemetry::{self, LogFormat, TelemetryError},
-    xds::{BootstrapSpec, BootstrapTls, bootstrap_yaml},
+    xds::{
+        BootstrapSpec, BootstrapTls, EndpointHealth, EndpointSpec, ListenerSpec, StaticSpec,
+        Unspeakable, bootstrap_yaml, divide, static_yaml,
+    },
 };
 
 /// Why a configuration cannot be used.
@@ -33,6 +39,18 @@ pub(super) enum ConfigCommandError {
     NoTls,
     #[error("{}: {error}", path.display())]
     Path { path: PathBuf, error: io::Error },
+    #[error(
+        "the instances of the pool `{0}` are reached by TLS (`instance_tls`), which `--static` does not write: leave the pool out of `static_proxies`"
+    )]
+    StaticTls(String),
+    #[error("no entry of `static_proxies` has the node `{0}`: it would be granted nothing")]
+    NotStatic(String),
+    #[error(transparent)]
+    Keys(#[from] keys::StartError),
+    #[error("the filter's configuration: {0}")]
+    Filter(#[from] serde_json::Error),
+    #[error(transparent)]
+    Unspeakable(#[from] Unspeakable),
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +160,8 @@ Examples:
   berth bootstrap --node-id edge-4 --ca ca.pem --certificate edge-4.pem --private-key edge-4.key \
       --server-name berth.example.com --secrets-out secrets > edge-4.yaml
       if the configuration has `xds.tls`; the certificate has to name edge-4
+  berth bootstrap --static --node-id edge-static > envoy.yaml
+      all that an Envoy needs that takes nothing over xDS; `static_proxies` has to have it
 
 Each Envoy needs a node id of its own.")]
 pub(super) struct BootstrapCommand {
@@ -153,6 +173,9 @@ pub(super) struct BootstrapCommand {
     /// Which group of Envoys it is of; `profiles` can ask for it
     #[arg(long, value_name = "NAME", default_value = "berth", value_parser = NonEmptyStringValueParser::new())]
     cluster: String,
+    /// Print the whole configuration instead, listeners and instances included, of an Envoy that takes nothing over xDS
+    #[arg(long = "static", conflicts_with = "zone")]
+    is_static: bool,
     /// Where this Envoy is: its sessions get instances of this `zone` if one is free
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     zone: Option<Zone>,
@@ -199,15 +222,84 @@ impl BootstrapCommand {
             write_secrets(tls)?;
         }
         let admin = |port: NonZeroU16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.get());
-        Ok(bootstrap_yaml(&BootstrapSpec {
+        let bootstrap = BootstrapSpec {
             node_id: self.node_id,
             cluster: self.cluster,
             zone: self.zone.map(|zone| zone.to_string()),
             admin: self.admin_port.map(admin),
             control_plane: self.control_plane.unwrap_or_else(|| reachable(config.xds)),
             tls,
-        }))
+        };
+        if self.is_static {
+            return Ok(static_yaml(&static_spec(&config, bootstrap)?)?);
+        }
+        Ok(bootstrap_yaml(&bootstrap))
     }
+}
+
+fn static_spec(
+    config: &Config,
+    bootstrap: BootstrapSpec,
+) -> Result<StaticSpec, ConfigCommandError> {
+    let node = bootstrap.node_id.as_str().into();
+    let mut proxies = config.static_proxies.iter();
+    let Some(proxy) = proxies.find(|proxy| proxy.nodes.fits(&node)) else {
+        return Err(ConfigCommandError::NotStatic(bootstrap.node_id));
+    };
+    let pools = config.pools.iter();
+    let pools = pools.filter(|pool| proxy.pools.contains(&pool.name));
+    let listeners = config.listeners.iter().map(|listener| ListenerSpec {
+        name: listener.name.clone(),
+        address: listener.address,
+        port: listener.port.get(),
+    });
+    let files = &config.tls;
+    let by_sni = files.by_sni.iter().map(|sni| &sni.loaded);
+    let certificates = iter::once(&files.default).chain(by_sni);
+    if let Some(pool) = pools.clone().find(|pool| pool.instance_tls.is_some()) {
+        return Err(ConfigCommandError::StaticTls(pool.name.to_string()));
+    }
+    Ok(StaticSpec {
+        bootstrap,
+        listeners: listeners.collect(),
+        certificates: certificates
+            .map(|loaded| {
+                let files = &loaded.files;
+                (files.certificate_chain.clone(), files.private_key.clone())
+            })
+            .collect(),
+        client_ca: files.client_ca.as_ref().map(|ca| ca.files.0.clone()),
+        module: config.filter.module.clone(),
+        configuration_json: filter_configuration(config)?,
+        handshake_timeout: config.timing.handshake_timeout,
+        clusters: pools
+            .flat_map(|pool| divide(pool.name.as_str(), endpoints(pool)))
+            .collect(),
+    })
+}
+
+/// With the keys that are known without asking anybody: tokens of others are checked by the control plane.
+fn filter_configuration(config: &Config) -> Result<String, ConfigCommandError> {
+    let (keys, _) = keys::look(keys::Setup {
+        clock: Clock::start(),
+        policy: config.admission_policy(),
+        sources: config.key_sources.clone(),
+        store: config.store.place.file().map(Path::to_owned),
+    })?;
+    let policy = Arc::clone(&keys.watch().borrow().config);
+    Ok(filter::configuration(config, &policy)?)
+}
+
+fn endpoints(pool: &Pool) -> Vec<EndpointSpec> {
+    let instances = pool.instances.iter();
+    instances
+        .map(|instance| EndpointSpec {
+            instance: instance.name.to_string(),
+            address: instance.address,
+            // Such an Envoy does not hear of it: what is down is granted to nobody.
+            health: EndpointHealth::Healthy,
+        })
+        .collect()
 }
 
 impl TlsOptions {

@@ -12,12 +12,13 @@ use std::{
 };
 
 use super::{
-    Config, Filter, Listener, Timing, WhenControlPlaneAway,
+    Config, Delivery, Filter, Listener, Timing, WhenControlPlaneAway,
     error::Fault,
     field::FieldPath,
     name::NameError,
     raw::{RawConfig, RawEndpoint, RawFilter, RawListener, RawTiming},
 };
+use crate::module::is_module;
 
 mod admission;
 mod instance_tls;
@@ -25,6 +26,7 @@ mod issuers;
 mod policy;
 mod pools;
 mod profiles;
+mod proxies;
 mod store;
 mod tls;
 mod xds;
@@ -85,6 +87,8 @@ impl Check<'_> {
             has_tenants,
         };
         let pools = self.pools(&raw.pools, &root.key("pools"), common);
+        let static_proxies =
+            self.static_proxies(&raw.static_proxies, &root.key("static_proxies"), &raw.pools);
         let (admission, key_sources) = self.admission(
             raw.admission,
             &root.key("admission"),
@@ -105,6 +109,7 @@ impl Check<'_> {
             listeners,
             tls: tls?,
             filter: filter?,
+            static_proxies,
             admission,
             key_sources,
             pools,
@@ -177,11 +182,33 @@ impl Check<'_> {
                 ("refuse", WhenControlPlaneAway::Refuse),
             ],
             "wait or refuse",
+        );
+        let delivery = self.choice(
+            raw.delivery.as_deref(),
+            &field.key("delivery"),
+            &[("file", Delivery::File), ("inline", Delivery::Inline)],
+            "file or inline",
         )?;
+        let module = match delivery {
+            Delivery::File => self.absolute(&raw.module),
+            Delivery::Inline => self.module(&raw.module, &field.key("module"))?,
+        };
         Some(Filter {
-            module: self.absolute(&raw.module),
-            when_control_plane_away,
+            module,
+            delivery,
+            when_control_plane_away: when_control_plane_away?,
         })
+    }
+
+    /// A module that is read here, and has to be one from the start: there is no last good one to go on with.
+    fn module(&mut self, path: &Path, field: &FieldPath) -> Option<PathBuf> {
+        let content = self.file(path, field)?;
+        let path = self.absolute(path);
+        if !is_module(&content) {
+            self.fault(field.clone(), Fault::NoModule(path));
+            return None;
+        }
+        Some(path)
     }
 
     fn timing(&mut self, raw: Option<RawTiming>, field: &FieldPath) -> Option<Timing> {

@@ -267,6 +267,9 @@ pub enum Fault {
     /// A file does not hold the certificate or the key that it should.
     #[error(transparent)]
     Certificate(CertificateError),
+    /// No module in the file.
+    #[error("{} is no WebAssembly module: name berth_filter.wasm, as `./just filter` builds it", .0.display())]
+    NoModule(PathBuf),
     /// Not JSON.
     #[error(
         "{} is not JSON: {error}; it must hold a JWK Set, `{{\"keys\": [...]}}` (RFC 7517)",

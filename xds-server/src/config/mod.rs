@@ -18,6 +18,7 @@ use crate::{
     fleet::{Fleet, InstanceSpec, Thresholds},
     keys::KeySource,
     placement::{self, InstanceName, Labels, PoolName, PoolPolicy, Zone},
+    static_proxies::NodePattern,
     store::HistoryLimits,
     tls::{InstanceFiles, TlsFiles},
     xds::{self, Profiles},
@@ -52,6 +53,8 @@ pub struct Config {
     pub tls: ListenerTls,
     /// The proxy-wasm module.
     pub filter: Filter,
+    /// Proxies that have instances by their own configuration. Where two entries fit one, the first counts.
+    pub static_proxies: Vec<StaticProxy>,
     admission: PolicyConfig,
     /// Where the keys of admission's issuers come from, in the order of the file.
     pub key_sources: Vec<KeySource>,
@@ -104,13 +107,35 @@ pub struct Listener {
     pub port: NonZeroU16,
 }
 
+/// A proxy that asks for sessions and takes nothing over xDS: its own configuration has the instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticProxy {
+    /// Its node id, or those of several.
+    pub nodes: NodePattern,
+    /// The pools whose instances it has, each once; at least one.
+    pub pools: Vec<PoolName>,
+    /// Where it is.
+    pub zone: Option<Zone>,
+}
+
 /// The proxy-wasm module and its ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Where Envoy finds it; absolute.
+    /// Where it is, absolute: on Envoy's host or on this one, as `delivery` says.
     pub module: PathBuf,
+    /// How it comes to Envoy.
+    pub delivery: Delivery,
     /// What new requests meet while the control plane does not answer.
     pub when_control_plane_away: WhenControlPlaneAway,
+}
+
+/// How the module comes to Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It lies on Envoy's host.
+    File,
+    /// It is read here, and sent with the filter's configuration.
+    Inline,
 }
 
 /// What new requests meet while the control plane does not answer. Never a placement.
@@ -235,6 +260,15 @@ impl Config {
     /// What admission decides by; known to compile. Issuers whose keys have to be fetched have none.
     pub fn admission_policy(&self) -> PolicyConfig {
         self.admission.clone()
+    }
+
+    /// The instances that a proxy has by its own configuration, in the order of the file.
+    pub fn instances_of(&self, proxy: &StaticProxy) -> Vec<InstanceName> {
+        let pools = self.pools.iter();
+        pools
+            .filter(|pool| proxy.pools.contains(&pool.name))
+            .flat_map(|pool| pool.instances.iter().map(|instance| instance.name.clone()))
+            .collect()
     }
 
     /// The fleet before anything is known of it.

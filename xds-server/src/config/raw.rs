@@ -20,6 +20,8 @@ pub(super) struct RawConfig {
     pub(super) listeners: Vec<RawListener>,
     pub(super) tls: RawTls,
     pub(super) filter: RawFilter,
+    #[serde(default)]
+    pub(super) static_proxies: Vec<RawStaticProxy>,
     pub(super) admission: RawAdmission,
     pub(super) pools: Vec<RawPool>,
     pub(super) timing: Option<RawTiming>,
@@ -82,7 +84,16 @@ pub(super) struct RawSniCertificate {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFilter {
     pub(super) module: PathBuf,
+    pub(super) delivery: Option<String>,
     pub(super) when_control_plane_away: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStaticProxy {
+    pub(super) node: String,
+    pub(super) pools: Option<Vec<String>>,
+    pub(super) zone: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,8 @@ use berth_admission::Family;
 use proptest::prelude::*;
 
 use super::{
-    Config, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway, yaml,
+    Config, Delivery, FieldPath, Filter, Position, Probe, ProbeKind, Problem, WhenControlPlaneAway,
+    yaml,
 };
 use crate::{fleet::Thresholds, placement::Labels, tls::TlsFiles};
 
@@ -12,6 +13,7 @@ mod broken;
 mod broken_admission;
 mod broken_tls;
 mod profiles;
+mod proxies;
 
 /// What is at the paths that the tests' files name.
 static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
@@ -37,6 +39,7 @@ static FILES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
         ("/etc/berth/secret-jwks.json", SECRET_JWKS.to_owned()),
         ("/etc/berth/mixed-jwks.json", MIXED_JWKS.to_owned()),
         ("/etc/berth/not-json", "keys:".to_owned()),
+        ("/etc/berth/module.wasm", "\0asm\x01\0\0\0\0".to_owned()),
     ])
 });
 
@@ -130,7 +133,7 @@ fn what_is_no_mapping_is_no_configuration() {
         ),
         (
             "a: b: c",
-            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, admission, pools, timing, store, profiles",
+            "1:1: a: is not a field of the configuration: here go xds, admin, listeners, tls, filter, static_proxies, admission, pools, timing, store, profiles",
         ),
     ] {
         let problems = parse(text).unwrap_err();
@@ -198,6 +201,7 @@ fn a_valid_file_says_what_it_says() {
         config.filter,
         Filter {
             module: "/etc/berth/berth_filter.wasm".into(),
+            delivery: Delivery::File,
             when_control_plane_away: WhenControlPlaneAway::Refuse,
         }
     );

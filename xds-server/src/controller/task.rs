@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, Scrape};
 use crate::placement::{Placement, PoolName, RequestId, RevocationEffect, RevocationsFull, Time};
 use crate::probes::ProbeResult;
 use crate::reach::Reach;
+use crate::static_proxies::StaticProxies;
 use crate::store::Stamp;
 use crate::store::writer::{Journal, Progress};
 use crate::tls::Denials;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub placement: Placement,
     /// What the probes find.
     pub probes: mpsc::Receiver<ProbeResult>,
+    /// Proxies that reach what the operator says, whatever they take over xDS.
+    pub static_proxies: StaticProxies,
     /// Tells proxies.
     pub xds: XdsServer,
 }
@@ -168,6 +171,7 @@ impl Task {
 
     fn handle(&mut self, event: Event) {
         let now = self.now();
+        self.hear(now, &event);
         let placement = &mut self.parts.placement;
         match event {
             // A caller that has gone already would only stand in the queue.
@@ -196,6 +200,7 @@ impl Task {
                 self.order(reply, outcome);
             }
             Event::FilterConfiguration(configuration) => self.configure_filters(configuration),
+            Event::FilterModule(module) => self.replace_module(module),
             Event::Instances(reply) => answer_to(reply, self.instances(now)),
             Event::InstanceTls(pool, tls) => self.reach_by_tls(&pool, tls),
             Event::LiftRevocation(id, reply) => {

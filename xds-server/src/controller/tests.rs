@@ -13,6 +13,7 @@ use crate::placement::{
     self, CloseReason, Labels, LeaseRecord, Origin, Owner, Placement, PoolPolicy, Priority,
     RecordedState, RevocationSpan, Revoked, Timing, User,
 };
+use crate::static_proxies::{NodePattern, StaticProxies, StaticReach};
 use crate::store::writer::{Health as StoreHealth, Progress, Ticket, Writer};
 use crate::store::{
     Batch, CommitError, History, HistoryLimits, LoadError, Loaded, MemoryStore, Stamp, Store,
@@ -20,8 +21,8 @@ use crate::store::{
 };
 use crate::tls::Denials;
 use crate::xds::{
-    Certificate, Certificates, FilterSpec, Gateway, Generator, NodeEvent, PoolSpec, Profiles,
-    XdsServer,
+    Certificate, Certificates, FilterSpec, Gateway, Generator, Module, NodeEvent, PoolSpec,
+    Profiles, XdsServer,
 };
 
 /// How a store does.
@@ -191,7 +192,7 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
                 client_ca_pem: None,
             },
             filter: FilterSpec {
-                module_path: "/berth_filter.wasm".into(),
+                module: Module::File("/berth_filter.wasm".into()),
                 vm_id: "berth".to_owned(),
                 configuration_json: "{}".to_owned(),
             },
@@ -221,6 +222,11 @@ fn scene_after(disk: Disk, queue: usize, events: Vec<NodeEvent>) -> Scene {
         nodes,
         placement,
         probes: results,
+        static_proxies: StaticProxies::new(vec![StaticReach {
+            nodes: NodePattern::parse("static-*").unwrap(),
+            zone: None,
+            instances: vec!["web-1".into()],
+        }]),
         xds,
     })
     .unwrap();
@@ -578,6 +584,28 @@ async fn proxies_are_told_of_many_changes_together() {
         (2..=windows + 2).contains(&publishes),
         "{publishes} in {windows} windows"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_over_xds_is_given_what_the_operator_says_that_it_has() {
+    let scene = scene(Disk::Well);
+    let by = |node: &str, sequence| Acquire {
+        origin: Origin {
+            node: node.into(),
+            ..origin(sequence)
+        },
+        ..acquire("s-1", sequence)
+    };
+    let stranger = scene.controller.check(by("stranger", 1)).await.unwrap();
+    let unknown = matches!(
+        stranger,
+        Err(NotPlaced::Refused(Refusal::NoInstance { .. }))
+    );
+    assert!(unknown, "{stranger:?}");
+    let known = scene.controller.check(by("static-1", 1)).await.unwrap();
+    assert_eq!(known, Ok(()));
+    let placed = scene.controller.acquire(by("static-2", 1)).await.unwrap();
+    assert!(placed.is_ok(), "{placed:?}");
 }
 
 #[test]

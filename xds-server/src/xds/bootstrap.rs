@@ -26,13 +26,18 @@ pub struct BootstrapSpec {
 
 /// The bootstrap as YAML, with the reasons in comments.
 pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
+    let clusters = control_plane_cluster(spec);
+    head(spec) + DYNAMIC_PART + "\nstatic_resources:\n  clusters:\n" + &clusters + OVERLOAD_PART
+}
+
+/// Who it is, and its admin interface if it has one.
+pub(super) fn head(spec: &BootstrapSpec) -> String {
     let BootstrapSpec {
         node_id,
         cluster,
         zone,
         admin,
-        control_plane,
-        tls,
+        ..
     } = spec;
     let locality = zone.as_ref().map_or_else(String::new, |zone| {
         format!(", locality: {{ zone: {} }}", quoted(zone))
@@ -50,16 +55,21 @@ pub fn bootstrap_yaml(spec: &BootstrapSpec) -> String {
             socket_address(*admin)
         );
     }
-    let transport_socket = tls.as_ref().map(BootstrapTls::transport_socket);
-    yaml + &STATIC_PART
-        .replace("CONTROL_PLANE", &socket_address(*control_plane))
+    yaml
+}
+
+/// The element of `static_resources.clusters` that is the control plane.
+pub(super) fn control_plane_cluster(spec: &BootstrapSpec) -> String {
+    let transport_socket = spec.tls.as_ref().map(BootstrapTls::transport_socket);
+    CONTROL_PLANE_PART
+        .replace("CONTROL_PLANE", &socket_address(spec.control_plane))
         .replace(
             "    TRANSPORT_SOCKET\n",
             &transport_socket.unwrap_or_default(),
         )
 }
 
-fn socket_address(address: SocketAddr) -> String {
+pub(super) fn socket_address(address: SocketAddr) -> String {
     format!(
         "socket_address: {{ address: {}, port_value: {} }}",
         quoted(&address.ip().to_string()),
@@ -68,11 +78,11 @@ fn socket_address(address: SocketAddr) -> String {
 }
 
 /// JSON's strings are YAML's too, whatever is in them.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-const STATIC_PART: &str = r#"
+const DYNAMIC_PART: &str = r#"
 # Everything else comes from the control plane, in one ordered stream.
 dynamic_resources:
   ads_config:
@@ -86,10 +96,9 @@ dynamic_resources:
         retry_policy: { retry_back_off: { base_interval: 0.2s, max_interval: 2s } }
   cds_config: { ads: {}, resource_api_version: V3 }
   lds_config: { ads: {}, resource_api_version: V3 }
+"#;
 
-static_resources:
-  clusters:
-  # The control plane: xDS, and the filter's questions about sessions.
+const CONTROL_PLANE_PART: &str = r#"  # The control plane: xDS, and the filter's questions about sessions.
   - name: berth
     type: STATIC
     connect_timeout: 1s
@@ -111,7 +120,9 @@ static_resources:
             address:
               CONTROL_PLANE
     TRANSPORT_SOCKET
+"#;
 
+pub(super) const OVERLOAD_PART: &str = r#"
 # More connections than this are refused at accept, before they cost memory.
 overload_manager:
   resource_monitors:

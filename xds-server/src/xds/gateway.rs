@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tonic::codegen::Bytes;
+
 use super::snapshot::Inconsistent;
 
 /// Everything one Envoy is to be told.
@@ -73,12 +75,31 @@ impl fmt::Debug for Certificate {
 /// The proxy-wasm module and what it is told.
 #[derive(Clone, Debug)]
 pub struct FilterSpec {
-    /// The module, on Envoy's host.
-    pub module_path: PathBuf,
+    /// The module.
+    pub module: Module,
     /// Filters with an equal id, module and capabilities share a VM on each worker.
     pub vm_id: String,
     /// Handed to the module as it is.
     pub configuration_json: String,
+}
+
+/// The proxy-wasm module, and how it comes to Envoy.
+#[derive(Clone)]
+pub enum Module {
+    /// It lies there, on Envoy's host.
+    File(PathBuf),
+    /// It is sent with its configuration.
+    Inline(Bytes),
+}
+
+/// A module's bytes say nothing to a reader.
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(module) => write!(f, "Inline({} bytes)", module.len()),
+        }
+    }
 }
 
 /// Instances that are interchangeable for a client.

@@ -18,9 +18,12 @@ use prost::Message;
 use super::gateway::{Gateway, InvalidGateway};
 use super::resource::{Resource, ResourceType};
 
+pub use division::{ClusterSpec, divide};
 pub use generator::{Generator, Published};
 
 pub use secret::{CLIENT_CA_SECRET, DEFAULT_SECRET, sni_secret};
+
+pub(super) use filter::CAPABILITIES;
 
 mod cluster;
 mod division;

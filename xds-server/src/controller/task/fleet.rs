@@ -2,13 +2,15 @@
 
 use tracing::{info, warn};
 
-use super::Task;
+use tonic::codegen::Bytes;
+
+use super::{Event, Task};
 use crate::fleet::{Change, ChangeKind, Health, Instance};
 use crate::placement::{InstanceName, NodeId, PoolName, Time, Zone};
 use crate::probes::ProbeResult;
 use crate::reach::ReachChange;
 use crate::xds::{
-    Certificates, EndpointHealth, EndpointSpec, Inconsistent, InstanceTls, InvalidInstance,
+    Certificates, EndpointHealth, EndpointSpec, Inconsistent, InstanceTls, InvalidInstance, Module,
     NodeEvent, Published, StreamEvent,
 };
 
@@ -32,7 +34,10 @@ impl Task {
     fn handle_node(&mut self, event: NodeEvent) -> usize {
         let now = self.now();
         let mut instances = 0;
-        if let Some(ReachChange { node, gained, lost }) = self.reach.handle(&event) {
+        let change = self.reach.handle(&event);
+        let statics = &self.parts.static_proxies;
+        let change = change.filter(|change| !statics.has(&change.node));
+        if let Some(ReachChange { node, gained, lost }) = change {
             let placement = &mut self.parts.placement;
             placement.change_reach(now, &node, &gained, &lost);
             instances = gained.len() + lost.len();
@@ -46,7 +51,7 @@ impl Task {
             NodeEvent::Disconnected { node, .. } => {
                 info!(node, "proxy disconnected");
                 let node = NodeId::from(node);
-                if !self.reach.knows(&node) {
+                if !self.reach.knows(&node) && !self.parts.static_proxies.has(&node) {
                     self.parts.placement.forget_node(now, &node);
                 }
             }
@@ -72,6 +77,25 @@ impl Task {
             NodeEvent::Stream { .. } => {}
         }
         instances
+    }
+
+    /// A proxy that acknowledges nothing is heard of when its filter speaks.
+    pub(super) fn hear(&mut self, now: Time, event: &Event) {
+        let node = match event {
+            Event::Acquire(_, acquire, _) | Event::Check(acquire, _) => &acquire.origin.node,
+            Event::Sync(sync, _) => &sync.origin.node,
+            _ => return,
+        };
+        let (statics, placement) = (&mut self.parts.static_proxies, &mut self.parts.placement);
+        let Some(reach) = statics.hear(now, node) else {
+            return;
+        };
+        info!(%node, "proxy that takes nothing over xDS");
+        placement.set_zone(node.clone(), reach.zone.clone());
+        placement.change_reach(now, node, &reach.instances, &[]);
+        for node in statics.forget_silent(now) {
+            placement.forget_node(now, &node);
+        }
     }
 
     /// Those that have come as well: what follows a turn of the task's loop costs as much for one as for all.
@@ -123,6 +147,14 @@ impl Task {
         match self.parts.generator.set_filter_configuration(configuration) {
             Ok(()) => self.window.change(),
             Err(error) => warn!(%error, "filters keep the configuration that they have"),
+        }
+    }
+
+    /// Sessions that live go on in the module that they began with.
+    pub(super) fn replace_module(&mut self, module: Bytes) {
+        match self.parts.generator.set_module(Module::Inline(module)) {
+            Ok(()) => self.window.change(),
+            Err(error) => warn!(%error, "filters keep the module that they have"),
         }
     }
 

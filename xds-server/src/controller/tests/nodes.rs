@@ -37,6 +37,39 @@ async fn what_came_together_is_taken_together_and_in_order() {
     }
 }
 
+#[tokio::test]
+async fn what_a_static_proxy_acknowledges_takes_nothing_from_it() {
+    let scene = scene(Disk::Well);
+    let by_it = || {
+        let mut acquire = acquire("s-1", 1);
+        acquire.origin.node = "static-1".into();
+        scene.controller.check(acquire)
+    };
+    assert_eq!(by_it().await.unwrap(), Ok(()));
+    let mut events = come(
+        "static-1",
+        &[EndpointHealth::Healthy, EndpointHealth::Unhealthy],
+    );
+    events.push(NodeEvent::Disconnected {
+        node: "static-1".to_owned(),
+        stream: StreamId(1),
+    });
+    events.push(NodeEvent::Connected {
+        node: "other".to_owned(),
+        stream: StreamId(2),
+        zone: None,
+    });
+    for event in events {
+        scene._senders.1.send(event).await.unwrap();
+    }
+    let taken = async {
+        let one = "berth_xds_nodes 1";
+        while !scene.controller.metrics().await.unwrap().contains(one) {}
+    };
+    tokio::time::timeout(PATIENCE, taken).await.unwrap();
+    assert_eq!(by_it().await.unwrap(), Ok(()));
+}
+
 /// A proxy connects, and acknowledges the instance in one state after the other.
 fn come(node: &str, healths: &[EndpointHealth]) -> Vec<NodeEvent> {
     let stream = StreamId(1);

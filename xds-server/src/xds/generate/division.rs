@@ -59,6 +59,34 @@ pub(super) enum ClusterChange {
     Gone(Arc<str>),
 }
 
+/// Instances that one EDS resource carries, or one cluster of a static configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// Unique among all pools' clusters; a grant names it.
+    pub name: Arc<str>,
+    /// In the order of their instances' names.
+    pub endpoints: Vec<EndpointSpec>,
+}
+
+/// The clusters that these instances of a pool are in, by name.
+pub fn divide(pool: &str, instances: Vec<EndpointSpec>) -> Vec<ClusterSpec> {
+    let mut division = Division::new(pool.into(), MAX_CLUSTER);
+    for endpoint in instances {
+        division.insert(NameHash::of(&endpoint.instance), endpoint);
+    }
+    let clusters = division.clusters.into_values();
+    clusters
+        .map(|cluster| ClusterSpec {
+            name: cluster.name,
+            endpoints: cluster
+                .members
+                .into_iter()
+                .map(|(_, endpoint)| endpoint)
+                .collect(),
+        })
+        .collect()
+}
+
 impl NameHash {
     pub(super) fn of(instance: &str) -> Self {
         let digest = Sha256::digest(instance);
@@ -246,6 +274,9 @@ impl Cluster {
         endpoints.cloned().collect()
     }
 }
+
+/// Envoy spends 12 ms of CPU on an EDS update of 1,000 instances and 118 ms on one of 10,000.
+pub(super) const MAX_CLUSTER: usize = 500;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use envoy_types::pb::google::protobuf::StringValue;
 use envoy_types::util::pack_any;
 use prost::Message;
 
-use super::super::gateway::{FilterSpec, InvalidGateway};
+use super::super::gateway::{FilterSpec, InvalidGateway, Module};
 use super::super::resource::Resource;
 use super::{EXTENSION, duration, encoded};
 
@@ -25,10 +25,7 @@ pub(super) fn type_url() -> String {
 }
 
 pub(super) fn extension(spec: &FilterSpec) -> Result<Resource, InvalidGateway> {
-    let module = spec
-        .module_path
-        .to_str()
-        .ok_or_else(|| InvalidGateway::ModulePathNotUtf8(spec.module_path.clone()))?;
+    let module = code(&spec.module)?;
     let mut wasm = pack_any(Wasm {
         config: Some(PluginConfig {
             name: EXTENSION.to_owned(),
@@ -37,7 +34,7 @@ pub(super) fn extension(spec: &FilterSpec) -> Result<Resource, InvalidGateway> {
                 runtime: "envoy.wasm.runtime.v8".to_owned(),
                 code: Some(AsyncDataSource {
                     specifier: Some(async_data_source::Specifier::Local(DataSource {
-                        specifier: Some(data_source::Specifier::Filename(module.to_owned())),
+                        specifier: Some(module),
                         ..DataSource::default()
                     })),
                 }),
@@ -66,6 +63,20 @@ pub(super) fn extension(spec: &FilterSpec) -> Result<Resource, InvalidGateway> {
             typed_config: Some(wasm),
         },
     ))
+}
+
+/// Envoy has one VM for each module, id and configuration of a VM, so that another module is another VM beside the one that
+/// live sessions began in.
+fn code(module: &Module) -> Result<data_source::Specifier, InvalidGateway> {
+    match module {
+        Module::File(path) => {
+            let text = path.to_str().map(str::to_owned);
+            let unspeakable = || InvalidGateway::ModulePathNotUtf8(path.clone());
+            text.map(data_source::Specifier::Filename)
+                .ok_or_else(unspeakable)
+        }
+        Module::Inline(content) => Ok(data_source::Specifier::InlineBytes(content.to_vec())),
+    }
 }
 
 /// `Wasm.config.vm_config.capability_restriction_config.allowed_capabilities`, and nothing else of `Wasm`: a
@@ -116,4 +127,5 @@ impl Capabilities {
 
 /// What the module may call and be called for, as its own folder lists it. The body callbacks are left
 /// out, so that relayed bytes do not enter the VM. A call that is not listed traps.
-const CAPABILITIES: &str = include_str!("../../../../filters/envoy/capabilities.txt");
+pub(in crate::xds) const CAPABILITIES: &str =
+    include_str!("../../../../filters/envoy/capabilities.txt");

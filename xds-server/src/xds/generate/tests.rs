@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config;
 
-use super::super::gateway::{EndpointHealth, InstanceTls};
+use super::super::gateway::{EndpointHealth, InstanceTls, Module};
 use super::super::profile::Profiles;
 use super::super::snapshot::{Inconsistent, Snapshot};
 use super::*;
@@ -82,7 +82,12 @@ fn a_change_changes_what_it_is_about_and_nothing_else() {
         ),
         (
             "module",
-            |gateway| gateway.filter.module_path.push("x"),
+            |gateway| gateway.filter.module = Module::File("/x.wasm".into()),
+            &[(Extension, "berth.admission")],
+        ),
+        (
+            "module that is sent",
+            |gateway| gateway.filter.module = Module::Inline(b"\0asm".as_slice().into()),
             &[(Extension, "berth.admission")],
         ),
         (
@@ -158,7 +163,7 @@ fn a_path_that_is_not_text_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let mut gateway = gateway();
-    gateway.filter.module_path = std::ffi::OsStr::from_bytes(b"/lib/\xff.wasm").into();
+    gateway.filter.module = Module::File(std::ffi::OsStr::from_bytes(b"/lib/\xff.wasm").into());
     assert!(matches!(
         generate(&gateway),
         Err(InvalidGateway::ModulePathNotUtf8(_))

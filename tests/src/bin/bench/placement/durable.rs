@@ -17,7 +17,8 @@ use berth::store::writer::{Progress, Writer};
 use berth::store::{HistoryLimits, MemoryStore, RedbStore, Stamp, Store};
 use berth::tls::Denials;
 use berth::xds::{
-    Certificate, Certificates, FilterSpec, Gateway, Generator, PoolSpec, Profiles, XdsServer,
+    Certificate, Certificates, FilterSpec, Gateway, Generator, Module, PoolSpec, Profiles,
+    XdsServer,
 };
 use berth_admission::Family;
 use tokio::sync::{mpsc, watch};
@@ -253,6 +254,7 @@ impl Side {
             nodes,
             placement: placement(clock),
             probes,
+            static_proxies: Default::default(),
             xds,
         })?;
         Ok(Self {
@@ -351,7 +353,7 @@ fn gateway() -> Gateway {
             client_ca_pem: None,
         },
         filter: FilterSpec {
-            module_path: "/berth_filter.wasm".into(),
+            module: Module::File("/berth_filter.wasm".into()),
             vm_id: "berth".to_owned(),
             configuration_json: "{}".to_owned(),
         },

@@ -414,7 +414,7 @@ fn gateway() -> Gateway {
         listeners: vec![listener("https", 443), listener("cloudxr", 48_322)],
         certificates: certificates("x"),
         filter: FilterSpec {
-            module_path: "/usr/lib/berth/filter.wasm".into(),
+            module: Module::File("/usr/lib/berth/filter.wasm".into()),
             vm_id: "berth".to_owned(),
             configuration_json: "{}".to_owned(),
         },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::xds::{
     Certificate, Certificates, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator,
-    InstanceTls, InvalidGateway, ListenerSpec, PoolSpec, Profiles, ResourceType, Snapshot,
+    InstanceTls, InvalidGateway, ListenerSpec, Module, PoolSpec, Profiles, ResourceType, Snapshot,
     SniCertificate,
 };
 
@@ -111,7 +111,7 @@ pub(super) fn gateway() -> Gateway {
             client_ca_pem: Some("(who signs clients' certificates)".to_owned()),
         },
         filter: FilterSpec {
-            module_path: "/usr/lib/berth/filter.wasm".into(),
+            module: Module::File("/usr/lib/berth/filter.wasm".into()),
             vm_id: "berth".to_owned(),
             configuration_json: CONFIGURATION.to_owned(),
         },

@@ -1,6 +1,6 @@
 use berth::xds::{
-    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator, PoolSpec, Profiles,
-    XdsServer,
+    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator, Module, PoolSpec,
+    Profiles, XdsServer,
 };
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -30,7 +30,7 @@ impl Fleet {
             },
             client_ca_pem: None,
             filter: FilterSpec {
-                module_path: "berth_filter.wasm".into(),
+                module: Module::File("berth_filter.wasm".into()),
                 vm_id: "berth".to_owned(),
                 configuration_json: "{}".to_owned(),
             },
