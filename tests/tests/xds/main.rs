@@ -1,0 +1,6 @@
+//! The xDS server over real gRPC, as clients see it that were written by others.
+
+mod client;
+mod conformance;
+mod messages;
+mod server;
