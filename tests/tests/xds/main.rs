@@ -1,6 +1,8 @@
 //! The xDS server over real gRPC, as clients see it that were written by others.
 
 mod client;
+mod config;
 mod conformance;
 mod messages;
+mod refused;
 mod server;
