@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod conformance;
+mod grpc;
 mod messages;
 mod refused;
 mod server;
