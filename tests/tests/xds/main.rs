@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod conformance;
 mod grpc;
+mod hostile;
 mod messages;
 mod refused;
 mod server;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::drive;
 use super::model::{Operation, delta, sotw};
 use super::*;
 
@@ -25,7 +26,16 @@ proptest! {
         }
         client.finish();
     }
+
+    #[test]
+    fn anything_may_be_said(who in "[DS]", lines in prop::collection::vec(LINE, 0..40)) {
+        drive::drive(format!("{who}\n{}", lines.join("\n")).as_bytes());
+    }
 }
+
+/// Of the fuzz target's.
+const LINE: &str =
+    "w[-123xy]{0,12}|~|>[CEX][-0-9aaaannnb]([abcd*]{0,3})(-[abcd*]{0,3})?(@([abcd][123])*)?";
 
 fn operation() -> impl Strategy<Value = Operation> {
     let types = || {
