@@ -164,9 +164,13 @@ impl Client {
         self.ask(of, names, Says::Nothing).await;
     }
 
-    /// The same, with an answer to a response that is not the latest.
+    /// Asks for these with an answer to a response that is not the latest. A server hears a difference, and not a state.
     pub(crate) async fn want_outdated(&mut self, of: ResourceType, names: BTreeSet<String>) {
+        let before = self.state(of).wants.clone();
         self.ask(of, names, Says::Outdated).await;
+        if self.dialect() == Dialect::StateOfTheWorld {
+            self.state(of).wants = before;
+        }
     }
 
     /// Names what it wants already, as a client may whose cache has lost it.

@@ -102,8 +102,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                  world T a=3 b=1
                  > T ack
                  <delta T a=3 b=1
-                 <new T a=3 b=1
-                 <all T a=3 b=1",
+                 <sotw T a=3",
+    },
+    Scenario {
+        title: "a state that is wanted by an outdated request is not what is wanted, a difference is",
+        types: EACH,
+        dialects: BOTH,
+        script: "world T a=1 b=1
+                 > T a
+                 < T a=1
+                 world T a=2 b=1
+                 < T a=2
+                 > T outdated a b
+                 <delta T b=1
+                 world T a=3 b=2
+                 <delta T a=3 b=2
+                 <sotw T a=3",
     },
     Scenario {
         title: "what changes before an answer is told once, as it is then",

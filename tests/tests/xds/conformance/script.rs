@@ -5,7 +5,7 @@
 //! | `world T a=1, U b=1` | what there is now: all of it |
 //! | `> T a b` | the client wants these, and nothing else; with no names, all if it never named any |
 //! | `> T again a` | it names once more what it wants |
-//! | `> T outdated a b` | it wants these, and answers a response that is not the latest |
+//! | `> T outdated a b` | it asks for these, and answers a response that is not the latest |
 //! | `> T ack`, `> T nack WORDS` | it answers a response that it has held back |
 //! | `leave`, `return` | its stream ends; it opens another, with what it has |
 //! | `restart` | the control plane is another process, with the same world |
