@@ -18,7 +18,7 @@ test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || ech
 list:
     @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
 
-# Installs what is missing: the wasm target, Envoy, ip for the network tests. Needs no network once done.
+# Installs what is missing: the wasm target, Envoy, gRPC's client, ip for the network tests. Needs no network once done.
 setup: _wasm_target _envoy _grpcio _iproute2
 
 # Builds every program of the workspace, for development.

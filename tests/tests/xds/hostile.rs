@@ -260,8 +260,8 @@ async fn who_asks_for_too_much_is_sent_away() {
             let mut client = Client::new("greedy", dialect);
             client.connect(world.server.address).await.unwrap();
             client.want(ResourceType::Endpoint, names).await;
-            let refused = client.hear().await.unwrap_err();
-            assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+            let refused = client.hear().await.err().map(|status| status.code());
+            assert_eq!(refused, Some(Code::ResourceExhausted));
             world.change().await;
         }
     }
@@ -388,7 +388,7 @@ const STORM: usize = 200;
 const ROUNDS: usize = 30;
 
 /// Sixty streams that kept all would have 576 MB of changes. Other tests may run in the same process.
-const BOUND: usize = 96 << 20;
+const BOUND: usize = 48 << 20;
 
 /// On a machine that has other things to do.
 const SOON: Duration = Duration::from_secs(30);
