@@ -33,10 +33,6 @@ proptest! {
     }
 }
 
-/// Of the fuzz target's.
-const LINE: &str =
-    "w[-123xy]{0,12}|~|>[CEX][-0-9aaaannnb]([abcd*]{0,3})(-[abcd*]{0,3})?(@([abcd][123])*)?";
-
 fn operation() -> impl Strategy<Value = Operation> {
     let types = || {
         prop::sample::select(&[
@@ -75,3 +71,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Reconnect),
     ]
 }
+
+/// A line of `fuzz/drive.rs`.
+const LINE: &str =
+    "w[-123xy]{0,12}|~|>[CEX][-0-9aaaannnb]([abcd*]{0,3})(-[abcd*]{0,3})?(@([abcd][123])*)?";
