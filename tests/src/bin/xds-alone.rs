@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use berth::xds::{
-    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator, Inconsistent,
-    InvalidGateway, InvalidInstance, Module, PoolSpec, Profiles, XdsServer,
+    Certificate, Certificates, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator,
+    Inconsistent, InvalidGateway, InvalidInstance, Module, PoolSpec, Profiles, XdsServer,
 };
 use clap::Parser;
 use tokio::net::TcpSocket;
@@ -138,14 +138,18 @@ fn gateway(pools: usize) -> Gateway {
     let pool = |number| PoolSpec {
         name: pool_name(number),
         connect_timeout: TIMEOUT,
+        tls: None,
     };
     Gateway {
         listeners: Vec::new(),
-        certificate: Certificate {
-            chain_pem: String::new(),
-            private_key_pem: String::new(),
+        certificates: Certificates {
+            default: Certificate {
+                chain_pem: String::new(),
+                private_key_pem: String::new(),
+            },
+            by_sni: Vec::new(),
+            client_ca_pem: None,
         },
-        client_ca_pem: None,
         filter: FilterSpec {
             module: Module::File(PathBuf::from("berth_filter.wasm")),
             vm_id: "berth".to_owned(),

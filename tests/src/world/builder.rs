@@ -13,7 +13,7 @@ use berth_client::Family;
 use berth_runtime_emulator::EmulatorConfig;
 use serde_json::{Map, Value, json};
 
-use super::template::with_access_log;
+use super::template::{join_template, with_access_log};
 use super::{PlacedEmulator, World, XdsTls, start_emulator};
 use crate::settings::{MIN_REFETCH, PlacedInstance, PlacedPool, Settings, SniFiles, object};
 use crate::{

@@ -1,10 +1,13 @@
 //! Exchanges with one client: as they are written down, and as they come.
 
 use super::*;
+use model::{resource, world};
 
+#[path = "../../../fuzz/drive.rs"]
+mod drive;
+mod model;
 mod properties;
 mod scenarios;
-mod sotw_properties;
 mod sotw_scenarios;
 
 #[test]
@@ -15,6 +18,18 @@ fn exchanges() {
     for (title, script) in sotw_scenarios::SCENARIOS {
         run(Dialect::StateOfTheWorld, title, script);
     }
+}
+
+/// The fuzz target's seeds.
+#[test]
+fn exchanges_found_by_fuzzing() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/exchange");
+    let mut count = 0;
+    for seed in seeds.read_dir().unwrap() {
+        drive::drive(&std::fs::read(seed.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
 }
 
 #[track_caller]
@@ -148,28 +163,6 @@ fn parse_world(text: &str) -> Snapshot {
         })
         .collect();
     world(&all)
-}
-
-fn world(all: &[(ResourceType, &str, &str)]) -> Snapshot {
-    let refers = |from: (ResourceType, &str), to: (ResourceType, &str)| match (from.0, to.0) {
-        (ResourceType::Cluster, ResourceType::Endpoint) => from.1 == to.1,
-        (ResourceType::Listener, ResourceType::Route) => true,
-        _ => false,
-    };
-    let resources = all.iter().map(|&(resource_type, name, content)| {
-        let resource = all
-            .iter()
-            .filter(|other| refers((resource_type, name), (other.0, other.1)))
-            .fold(resource(name, content), |resource, other| {
-                resource.refers_to(other.0, other.1)
-            });
-        (resource_type, resource)
-    });
-    Snapshot::new(resources).unwrap()
-}
-
-fn resource(name: &str, content: &str) -> Resource {
-    Resource::new(name, content.to_owned().into_bytes())
 }
 
 fn show_event(event: &StreamEvent) -> String {

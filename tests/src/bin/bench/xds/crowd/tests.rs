@@ -1,6 +1,6 @@
 use berth::xds::{
-    Certificate, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator, Module, PoolSpec,
-    Profiles, XdsServer,
+    Certificate, Certificates, EndpointHealth, EndpointSpec, FilterSpec, Gateway, Generator,
+    Module, PoolSpec, Profiles, XdsServer,
 };
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -21,14 +21,18 @@ impl Fleet {
         let pool = PoolSpec {
             name: "web".to_owned(),
             connect_timeout: SOON,
+            tls: None,
         };
         let gateway = Gateway {
             listeners: Vec::new(),
-            certificate: Certificate {
-                chain_pem: String::new(),
-                private_key_pem: String::new(),
+            certificates: Certificates {
+                default: Certificate {
+                    chain_pem: String::new(),
+                    private_key_pem: String::new(),
+                },
+                by_sni: Vec::new(),
+                client_ca_pem: None,
             },
-            client_ca_pem: None,
             filter: FilterSpec {
                 module: Module::File("berth_filter.wasm".into()),
                 vm_id: "berth".to_owned(),
