@@ -19,7 +19,7 @@ use super::{PlacedInstance, PlacedPool, milliseconds};
 pub struct Pool {
     pub(crate) name: String,
     pub(crate) family: Family,
-    pub(crate) instances: u8,
+    pub(crate) instances: u16,
     http_probe: bool,
     probe: Probe,
     rules: Rules,
@@ -129,7 +129,7 @@ impl Pool {
 
     /// How many instances there are; they are named `<pool>-1` and so on.
     #[must_use]
-    pub fn instances(mut self, count: u8) -> Self {
+    pub fn instances(mut self, count: u16) -> Self {
         self.instances = count;
         self
     }

@@ -40,7 +40,7 @@ pub struct Settings {
     /// Users, half of them in each pool; of every four in the web pool one has two devices.
     pub users: u32,
     /// Instances of each of the two pools.
-    pub instances: u8,
+    pub instances: u16,
     /// Where files and logs are kept; a temporary folder otherwise, which only stays when something was wrong.
     pub folder: Option<PathBuf>,
 }

@@ -86,13 +86,13 @@ impl Default for WorldBuilder {
 impl WorldBuilder {
     /// A pool `web` of so many instances, `web-1` and so on.
     #[must_use]
-    pub fn web_instances(self, count: u8) -> Self {
+    pub fn web_instances(self, count: u16) -> Self {
         self.pool("web", Family::Web, |pool| pool.instances(count))
     }
 
     /// A pool `native` of so many instances, `native-1` and so on.
     #[must_use]
-    pub fn native_instances(self, count: u8) -> Self {
+    pub fn native_instances(self, count: u16) -> Self {
         self.pool("native", Family::Native, |pool| pool.instances(count))
     }
 
@@ -441,7 +441,8 @@ impl WorldBuilder {
     ) -> Result<(Vec<PlacedPool>, Vec<PlacedEmulator>), Error> {
         let (mut pools, mut instances) = (Vec::new(), Vec::new());
         // Instances have addresses of their own, as hosts do: nothing may tell a client one of these.
-        let mut addresses = (FIRST_INSTANCE..=u8::MAX).map(|host| Ipv4Addr::new(127, 0, 0, host));
+        let mut addresses =
+            (FIRST_INSTANCE..LAST_INSTANCE).map(|number| Ipv4Addr::from_bits(LOOPBACK + number));
         for pool in &self.pools {
             let readiness_port = ports.take()?;
             let mut placed = Vec::new();
@@ -506,4 +507,6 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(Error::io(path.display()))
 }
 
-const FIRST_INSTANCE: u8 = 10;
+const LOOPBACK: u32 = 0x7f00_0000;
+const FIRST_INSTANCE: u32 = 10;
+const LAST_INSTANCE: u32 = 1 << 10;

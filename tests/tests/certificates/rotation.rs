@@ -143,4 +143,4 @@ fn swapped(files: &Files, issued: &Issued) {
     std::fs::rename(new, data).unwrap();
 }
 
-const LIVE: u8 = 20;
+const LIVE: u16 = 20;

@@ -128,7 +128,7 @@ impl Asked {
     }
 }
 
-async fn world(instances: u8) -> World {
+async fn world(instances: u16) -> World {
     World::builder()
         .pool("web", Family::Web, |pool| pool.instances(instances))
         .admission(json!({

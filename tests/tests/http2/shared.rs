@@ -146,7 +146,7 @@ async fn with_the_connection_all_end_and_each_gets_its_own_instance_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_whose_instances_do_not_read_hold_up_no_other() {
     // More than have room in a connection's window of 1 MiB, which is what Envoy is often advised to have.
-    const STUCK: u8 = 18;
+    const STUCK: u16 = 18;
     let world = World::builder()
         .pool("web", Family::Web, |pool| pool.instances(STUCK + 1))
         .start()
@@ -193,7 +193,7 @@ async fn sessions_whose_instances_do_not_read_hold_up_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_on_one_connection_and_the_next_one_waits() {
-    const ALL: u8 = 100;
+    const ALL: u16 = 100;
     let world = World::builder()
         .pool("web", Family::Web, |pool| pool.instances(ALL + 1))
         .start()

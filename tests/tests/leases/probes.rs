@@ -9,7 +9,7 @@ use crate::{SOON, client, echo, lease_is, live, no_instance, visits};
 
 const PROBE: Duration = Duration::from_millis(200);
 
-async fn world(http: bool, instances: u8) -> World {
+async fn world(http: bool, instances: u16) -> World {
     World::builder()
         .pool("web", Family::Web, |pool| {
             let pool = pool.instances(instances).probe(PROBE, 2, 2);

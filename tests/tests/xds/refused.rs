@@ -151,6 +151,7 @@ impl Gateway {
             zone: None,
             admin: Some(loopback(ports.take()?)),
             control_plane: server.address,
+            tls: None,
         };
         let file = scratch.path().join("envoy.yaml");
         let text = bootstrap_yaml(&bootstrap).replace("DELTA_GRPC", api_type);

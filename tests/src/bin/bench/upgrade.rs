@@ -199,7 +199,7 @@ const UPGRADES: usize = 40;
 /// Rounds whose samples make one p99: of 40 it would be their maximum.
 pub(crate) const BLOCK: usize = 10;
 /// Enough that nobody ever waits for one.
-const INSTANCES: u8 = 64;
+const INSTANCES: u16 = 64;
 const WORKERS: u16 = 1;
 /// What an upgrade through Berth may cost, as a multiple of the bare Envoy's.
 const TARGET: f64 = 1.5;

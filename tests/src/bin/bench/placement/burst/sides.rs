@@ -211,7 +211,7 @@ fn configuration(address: SocketAddr, pem: &str, instances: &[Arc<Emulator>]) ->
     )
 }
 
-pub(super) const INSTANCES: u8 = 2;
+pub(super) const INSTANCES: u16 = 2;
 /// Of every proxy.
 pub(super) const THREADS: u16 = 2;
 /// Berth's default.
