@@ -125,7 +125,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let generator = Generator::new(gateway, &config.profiles)?;
     let (sender, results) = mpsc::channel(RESULTS);
     let probes = Probes::start(Target::all(&config), &sender)?;
-    let (xds, nodes) = XdsServer::new(config.profiles.clone(), MAX_STREAMS);
+    let (xds, nodes) = XdsServer::new(config.profiles.clone(), config.max_streams);
     let discovery = xds.service();
     let node_streams = xds.streams();
     let families = config
@@ -431,9 +431,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Calls of one connection that are answered at once, at once.
 const PASSING: u32 = 256;
-
-/// Proxies that are told of changes at once; each costs some 20 kB.
-const MAX_STREAMS: usize = 10_000;
 
 /// Probe results that wait for the controller; more hold the probes back.
 const RESULTS: usize = 256;

@@ -24,7 +24,7 @@ pub struct Pool {
     probe: Probe,
     rules: Rules,
     /// By the instance's number.
-    places: BTreeMap<u8, Place>,
+    places: BTreeMap<u16, Place>,
     /// What the instances show, the first one first; those beyond its end speak no TLS.
     pub(crate) shown: Vec<EmulatorTls>,
 }
@@ -239,14 +239,14 @@ impl Pool {
 
     /// Puts the instance of this number, from 1, into a zone.
     #[must_use]
-    pub fn zone(mut self, number: u8, zone: &str) -> Self {
+    pub fn zone(mut self, number: u16, zone: &str) -> Self {
         self.places.entry(number).or_default().zone = Some(zone.to_owned());
         self
     }
 
     /// Gives the instance of this number, from 1, a label.
     #[must_use]
-    pub fn label(mut self, number: u8, name: &str, value: &str) -> Self {
+    pub fn label(mut self, number: u16, name: &str, value: &str) -> Self {
         let place = self.places.entry(number).or_default();
         place.labels.insert(name.to_owned(), value.to_owned());
         self

@@ -63,6 +63,9 @@ pub(super) fn check(
 impl Check<'_> {
     fn config(&mut self, raw: RawConfig) -> Option<Config> {
         let root = FieldPath::default();
+        let max_streams = raw.xds.as_ref().and_then(|xds| xds.max_streams);
+        let field = root.key("xds").key("max_streams");
+        let max_streams = self.number(max_streams, &field, 1..=MAX_STREAMS);
         let (xds, xds_tls) = self.xds(raw.xds, &root.key("xds"));
         let admin = self.endpoint(raw.admin, &root.key("admin"), DEFAULT_ADMIN);
         if let (Some(xds), Some(admin)) = (xds, admin)
@@ -105,6 +108,7 @@ impl Check<'_> {
         Some(Config {
             xds: xds?,
             xds_tls,
+            max_streams: max_streams.unwrap_or(DEFAULT_STREAMS) as usize,
             admin: admin?,
             listeners,
             tls: tls?,
@@ -390,6 +394,10 @@ struct DurationRule {
     least: Duration,
     most: Duration,
 }
+
+/// Streams of proxies at once.
+const DEFAULT_STREAMS: u32 = 10_000;
+const MAX_STREAMS: u32 = 100_000;
 
 const DEFAULT_XDS: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18000);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18001);

@@ -45,6 +45,8 @@ pub struct Config {
     pub xds: SocketAddr,
     /// What both sides show each other there; `None`: nothing, and it is not encrypted.
     pub xds_tls: Option<TlsFiles>,
+    /// How many streams of proxies are served at once; more are refused.
+    pub max_streams: usize,
     /// Where the admin API and the metrics listen.
     pub admin: SocketAddr,
     /// What Envoy listens on, in the order of the file; at least one.

@@ -36,6 +36,7 @@ pub(super) struct RawXds {
     #[serde(default)]
     pub(super) allow_plaintext: bool,
     pub(super) tls: Option<RawXdsTls>,
+    pub(super) max_streams: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -166,7 +166,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                  world T b=1 a=1",
     },
     Scenario {
-        title: "who comes back and has everything is left alone",
+        title: "who comes back with each version is left alone, with one of all the names are told again",
         types: EACH,
         dialects: BOTH,
         script: "world T a=1 b=1 c=1
@@ -174,6 +174,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                  < T a=1 b=1
                  leave
                  return
+                 <sotw T a=1 b=1
                  world T a=1 b=2 c=2
                  <delta T b=2
                  <new T b=2
@@ -192,7 +193,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                  <all T a=2 b=1
                  leave
                  restart
-                 return",
+                 return
+                 <new T a=2 b=1",
     },
     Scenario {
         title: "who comes back and named some is told what is different",

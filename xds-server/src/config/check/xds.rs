@@ -22,6 +22,7 @@ impl Check<'_> {
             listen,
             allow_plaintext,
             tls,
+            max_streams: _,
         } = raw.unwrap_or_default();
         if tls.is_some() && allow_plaintext {
             self.fault(field.key("allow_plaintext"), Fault::PlaintextBesideTls);

@@ -2,6 +2,11 @@
 
 pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
+        "xds: { listen: 127.0.0.1:18000 }",
+        "xds: { listen: 127.0.0.1:18000, max_streams: 0 }",
+        &["1:46: xds.max_streams: 0 is out of range: choose from 1 to 100000"],
+    ),
+    (
         "[berth]",
         "[berth",
         &[
