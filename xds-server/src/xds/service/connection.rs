@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
-use super::super::profile::ProfileName;
 use super::super::snapshot::Snapshot;
 use super::super::stream::{XdsResponse, XdsStream};
 use super::message::{Protocol, Unusable, node_facts};
@@ -105,7 +104,7 @@ fn identify<P: Protocol>(
         node: facts,
         user_agent,
         address: client.address,
-        profile: ProfileName::clone(&profile),
+        profile,
         dialect: P::DIALECT,
         opened: tokio::time::Instant::now(),
     };
