@@ -93,7 +93,6 @@ struct Wanted {
     unanswered: Option<XdsResponse>,
     last_nonce: String,
     refused: BTreeSet<(String, String)>,
-    accepted: BTreeSet<(String, String)>,
     claimed: bool,
 }
 
@@ -143,25 +142,15 @@ impl Wanted {
     /// Takes an answer to the response that it answers, if to any.
     fn settle(&mut self, nonce: &str, error: Option<&str>) {
         let answered = self.unanswered.take_if(|sent| sent.nonce == nonce);
-        let Some(sent) = answered else {
-            return;
-        };
-        let of =
-            |resource: &Resource| (resource.name().to_string(), resource.version().to_string());
-        let Some(error) = error else {
-            self.accepted
-                .extend(sent.resources.iter().map(|resource| of(resource)));
+        let (Some(sent), Some(error)) = (answered, error) else {
             return;
         };
         // With the state of the world comes what the client has already: who is at fault is not always to be known here.
         let is_lone = sent.resources.len() == 1 && !self.tells_all(&sent);
-        for refused in &sent.resources {
-            // A list repeats what the client has taken before: its word about that stands.
-            if self.accepted.contains(&of(refused)) {
-                continue;
-            }
+        for refused in sent.resources {
             if is_lone || error == BLAMES_A && **refused.name() == *"a" && !self.claimed {
-                self.refused.insert(of(refused));
+                let version = refused.version().to_string();
+                self.refused.insert((refused.name().to_string(), version));
             }
         }
     }

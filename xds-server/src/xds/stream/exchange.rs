@@ -428,22 +428,32 @@ impl Exchange {
     /// has dropped the good ones with the bad, so those are sent again in any case. Each refusal halves what is in
     /// question or ends with a version that is not sent again, so it comes to an end.
     fn refuse(&mut self, message: Message, error: &str, events: &mut VecDeque<StreamEvent>) {
-        let Message { news, removed, .. } = message;
-        if news.is_empty() {
+        let Message {
+            news,
+            kept,
+            removed,
+        } = message;
+        let is_at_fault = |resource: &Arc<Resource>| is_blamed(resource.name(), error);
+        // A list repeats what the client has taken before. It may think better of that: then that is refused too.
+        let taken_back: Vec<_> = kept.into_iter().filter(is_at_fault).collect();
+        if news.is_empty() && taken_back.is_empty() {
             // There is nothing better to say to it.
             self.note_removed(&removed);
             self.report_refused(removed, error, events);
             return;
         }
-        let (blamed, innocent): (Vec<_>, Vec<_>) = match news.as_slice() {
-            [_] => (news, Vec::new()),
-            _ => news
-                .into_iter()
-                .partition(|resource| is_blamed(resource.name(), error)),
+        let (mut blamed, innocent): (Vec<_>, Vec<_>) = match news.as_slice() {
+            [_] if taken_back.is_empty() => (news, Vec::new()),
+            _ => news.into_iter().partition(is_at_fault),
         };
         let innocent = innocent.iter().map(|resource| Arc::clone(resource.name()));
         // It is still owed a list that it can take.
-        self.greet |= self.foreign && self.tells_all();
+        self.greet |= self.tells_all() && (self.foreign || !taken_back.is_empty());
+        for resource in &taken_back {
+            self.known.remove(resource.name());
+            self.pending.insert(Arc::clone(resource.name()));
+        }
+        blamed.extend(taken_back);
         if blamed.is_empty() {
             self.suspects = innocent.clone().take(innocent.len() / 2).collect();
         }

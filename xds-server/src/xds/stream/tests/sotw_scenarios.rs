@@ -244,6 +244,23 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
          world CDS a=2 b=2",
     ),
     (
+        "a cluster that was taken and is refused later is not sent again",
+        "world CDS a=1 b=1
+         > CDS
+         < CDS a=1 b=1
+         > CDS ack
+         ! acked CDS a=1 b=1
+         world CDS a=1 b=2
+         < CDS a=1 b=2
+         > CDS nack Error adding/updating cluster(s) a: no
+         ! refused CDS a: Error adding/updating cluster(s) a: no
+         < CDS b=2
+         > CDS ack
+         ! acked CDS b=2
+         world CDS a=2 b=2
+         < CDS a=2 b=2",
+    ),
+    (
         "a refused cluster is found by halves where nobody is blamed",
         "world CDS a=1 b=1
          > CDS
